@@ -1,0 +1,238 @@
+//! A case: one point of the sweep, in the field's words.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What one timed pass does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Test {
+    /// The prompt in one forward pass, up to the logits of its last position.
+    Prefill {
+        /// Prompt tokens per sequence.
+        n_prompt: u32,
+    },
+    /// Token after token, each the greedy pick of the step before.
+    Decode {
+        /// Generated tokens per sequence.
+        n_gen: u32,
+    },
+    /// A whole request: the prompt, then decoding.
+    Generate {
+        /// Prompt tokens per sequence.
+        n_prompt: u32,
+        /// Generated tokens per sequence, the first by the prefill's own pick.
+        n_gen: u32,
+    },
+}
+
+impl Test {
+    /// Prompt tokens per sequence.
+    pub fn n_prompt(self) -> u32 {
+        match self {
+            Test::Prefill { n_prompt } | Test::Generate { n_prompt, .. } => n_prompt,
+            Test::Decode { .. } => 0,
+        }
+    }
+
+    /// Generated tokens per sequence.
+    pub fn n_gen(self) -> u32 {
+        match self {
+            Test::Decode { n_gen } | Test::Generate { n_gen, .. } => n_gen,
+            Test::Prefill { .. } => 0,
+        }
+    }
+
+    /// Positions of the KV cache that a pass fills, per sequence, beyond the depth. A request's
+    /// last token is picked but never fed back.
+    pub fn n_positions(self) -> u64 {
+        match self {
+            Test::Prefill { n_prompt } => u64::from(n_prompt),
+            Test::Decode { n_gen } => u64::from(n_gen),
+            Test::Generate { n_prompt, n_gen } => u64::from(n_prompt) + u64::from(n_gen) - 1,
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    /// llama-bench's names: `pp512`, `tg128`, `pp512+tg128`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Test::Prefill { n_prompt } => write!(f, "pp{n_prompt}"),
+            Test::Decode { n_gen } => write!(f, "tg{n_gen}"),
+            Test::Generate { n_prompt, n_gen } => write!(f, "pp{n_prompt}+tg{n_gen}"),
+        }
+    }
+}
+
+/// Number format of weights, activations and KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// bfloat16: binary32 with a mantissa of 8 bits.
+    BF16,
+}
+
+impl Dtype {
+    /// Every format there is, with its name.
+    pub const NAMES: [(&str, Dtype); 3] =
+        [("f32", Dtype::F32), ("f16", Dtype::F16), ("bf16", Dtype::BF16)];
+
+    /// Bytes of one element.
+    pub fn size_bytes(self) -> u64 {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::BF16 => 2,
+        }
+    }
+
+    /// The name used on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "f32",
+            Dtype::F16 => "f16",
+            Dtype::BF16 => "bf16",
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Dtype::NAMES
+            .into_iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .map(|(_, dtype)| dtype)
+            .ok_or_else(|| format!("`{text}` is not one of f32, f16, bf16"))
+    }
+}
+
+/// Where a run computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceSpec {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA device by its index.
+    Cuda {
+        /// Index as the driver counts.
+        ordinal: usize,
+    },
+}
+
+impl fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceSpec::Cpu => f.pad("cpu"),
+            DeviceSpec::Cuda { ordinal } => f.pad(&format!("cuda:{ordinal}")),
+        }
+    }
+}
+
+impl FromStr for DeviceSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let problem = || format!("`{text}` is not one of cpu, cuda, cuda:N");
+        match text.split_once(':') {
+            None if text == "cpu" => Ok(DeviceSpec::Cpu),
+            None if text == "cuda" => Ok(DeviceSpec::Cuda { ordinal: 0 }),
+            Some(("cuda", n)) => {
+                n.parse().map(|ordinal| DeviceSpec::Cuda { ordinal }).map_err(|_| problem())
+            }
+            _ => Err(problem()),
+        }
+    }
+}
+
+/// One point of the sweep: everything that two results must share to be the same question.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Case {
+    /// The model's label in the plan.
+    pub model: String,
+    /// Number format.
+    pub dtype: Dtype,
+    /// Where it computes.
+    pub device: DeviceSpec,
+    /// Processor threads.
+    pub n_threads: u32,
+    /// What a pass does.
+    pub test: Test,
+    /// Positions of the KV cache that are filled before a pass starts.
+    pub n_depth: u32,
+    /// Sequences computed together.
+    pub batch_size: u32,
+}
+
+impl Case {
+    /// The test with its depth, as llama-bench writes it: `tg128 @ d4096`.
+    pub fn test_name(&self) -> String {
+        match self.n_depth {
+            0 => self.test.to_string(),
+            depth => format!("{} @ d{depth}", self.test),
+        }
+    }
+
+    /// A name that is unique in a plan and the same in every run of the same case.
+    pub fn id(&self) -> String {
+        let Case { model, dtype, device, n_threads, test, n_depth, batch_size } = self;
+        format!("{model}/{dtype}/{device}/t{n_threads}/b{batch_size}/{test}@d{n_depth}")
+    }
+
+    /// Positions the KV cache must hold per sequence.
+    pub fn n_positions(&self) -> u64 {
+        u64::from(self.n_depth) + self.test.n_positions()
+    }
+
+    /// Tokens that a pass computes over all sequences: what a throughput counts.
+    pub fn tokens_per_pass(&self) -> u64 {
+        (u64::from(self.test.n_prompt()) + u64::from(self.test.n_gen()))
+            * u64::from(self.batch_size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let mut case = Case {
+            model: "tiny".into(),
+            dtype: Dtype::BF16,
+            device: DeviceSpec::Cuda { ordinal: 1 },
+            n_threads: 2,
+            test: Test::Generate { n_prompt: 512, n_gen: 128 },
+            n_depth: 4096,
+            batch_size: 3,
+        };
+        assert_eq!(case.test_name(), "pp512+tg128 @ d4096");
+        assert_eq!(case.id(), "tiny/bf16/cuda:1/t2/b3/pp512+tg128@d4096");
+        assert_eq!(case.n_positions(), 4096 + 512 + 127);
+        assert_eq!(case.tokens_per_pass(), 3 * (512 + 128));
+        case.n_depth = 0;
+        case.test = Test::Decode { n_gen: 128 };
+        assert_eq!(case.test_name(), "tg128");
+        assert_eq!(case.n_positions(), 128);
+    }
+
+    #[test]
+    fn texts_of_devices_and_dtypes() {
+        assert_eq!("cuda:3".parse(), Ok(DeviceSpec::Cuda { ordinal: 3 }));
+        assert_eq!("cuda".parse(), Ok(DeviceSpec::Cuda { ordinal: 0 }));
+        assert_eq!("cpu".parse(), Ok(DeviceSpec::Cpu));
+        for text in ["gpu", "cuda:", "cuda:x", "cpu:0", ""] {
+            assert!(text.parse::<DeviceSpec>().is_err(), "{text}");
+        }
+        assert_eq!("BF16".parse(), Ok(Dtype::BF16));
+        assert!("int3".parse::<Dtype>().is_err());
+    }
+}

@@ -1,0 +1,21 @@
+//! Exit statuses, one place for all commands.
+
+use std::process::ExitCode;
+
+use crate::error::Error;
+
+/// The run finished, but a case of it failed; or the engine itself did.
+pub(super) const FAILED: u8 = 1;
+/// The command line, or a file it names, cannot be used.
+pub(super) const USAGE: u8 = 2;
+/// Stopped by Ctrl-C; what was measured is in the result file. 128 + SIGINT, as shells have it.
+#[cfg_attr(not(feature = "infer"), expect(dead_code))]
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// The status for an error that ended the command.
+pub(super) fn code_of(error: &Error) -> ExitCode {
+    ExitCode::from(match error {
+        Error::Engine { .. } | Error::OutputNotFinite { .. } | Error::Stdout(_) => FAILED,
+        _ => USAGE,
+    })
+}

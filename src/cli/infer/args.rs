@@ -1,0 +1,222 @@
+//! The grammar of the commands that run models.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::axis::Axis;
+use crate::case::{DeviceSpec, Dtype};
+use crate::cli::args::OutputFormat;
+use crate::model::builtin;
+
+/// Every axis takes lists and ranges: `128,512`, `0-4096+1024` (step), `1-32*2` (factor). All
+/// combinations are run.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct RunArgs {
+    /// Models: built-in names, config.json files, or checkpoint directories.
+    #[arg(short, long, value_name = "NAME|PATH", value_delimiter = ',', default_value = builtin::DEFAULT)]
+    pub(in crate::cli) model: Vec<String>,
+
+    /// Where to compute: cpu, cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(in crate::cli) device: DeviceSpec,
+
+    /// Number formats: f32, f16, bf16.
+    #[arg(long, value_name = "DTYPE", value_delimiter = ',', default_value = "f32")]
+    pub(in crate::cli) dtype: Vec<Dtype>,
+
+    /// Prompt tokens of prefill tests; 0 for none.
+    #[arg(short = 'p', long, value_name = "N", visible_aliases = ["input-len", "isl"], default_value = "512")]
+    pub(in crate::cli) n_prompt: Vec<Axis>,
+
+    /// Generated tokens of decode tests; 0 for none.
+    #[arg(short = 'n', long, value_name = "N", visible_aliases = ["output-len", "osl"], default_value = "128")]
+    pub(in crate::cli) n_gen: Vec<Axis>,
+
+    /// A whole request of P prompt and G generated tokens; also written -pg. May be repeated.
+    #[arg(long = "pg", value_name = "P,G")]
+    pub(in crate::cli) request: Vec<Request>,
+
+    /// Positions already in the KV cache before a test.
+    #[arg(short = 'd', long, value_name = "N", default_value = "0")]
+    pub(in crate::cli) n_depth: Vec<Axis>,
+
+    /// Sequences computed together (not llama-bench's logical batch of tokens).
+    #[arg(short = 'b', long, value_name = "N", default_value = "1")]
+    pub(in crate::cli) batch_size: Vec<Axis>,
+
+    /// Processor threads [default: physical cores].
+    #[arg(short, long, value_name = "N")]
+    pub(in crate::cli) threads: Vec<Axis>,
+
+    /// Rounds per case, interleaved over cases.
+    #[arg(short, long, value_name = "N", default_value = "5")]
+    pub(in crate::cli) repetitions: u32,
+
+    /// Passes of warm-up before a case's first round, at least; it also lasts --min-time.
+    #[arg(short, long, value_name = "N", default_value = "1")]
+    pub(in crate::cli) warmup: u32,
+
+    /// No warm-up: the first round contains the cold start.
+    #[arg(long)]
+    pub(in crate::cli) no_warmup: bool,
+
+    /// Time that a round measures at least, such as 200ms, 2s or 1m; a number alone is seconds.
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
+    pub(in crate::cli) min_time: Duration,
+
+    /// Time for the whole run; rounds that cannot end in time are left out, and the file says so.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(in crate::cli) max_time: Option<Duration>,
+
+    /// Seed of random weights and tokens.
+    #[arg(long, default_value = "0")]
+    pub(in crate::cli) seed: u64,
+
+    /// Result file [default: results/<UTC>-<device>-<model>.json].
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) out: Option<PathBuf>,
+
+    /// Replace the file of --out if it exists.
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+
+    /// What standard output shows.
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "md")]
+    pub(in crate::cli) output: OutputFormat,
+
+    /// Check the plan, list its cases, and run nothing.
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+
+    /// No progress on standard error; errors still appear.
+    #[arg(short, long)]
+    pub(in crate::cli) quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct LogitsArgs {
+    /// Built-in name, config.json, or checkpoint directory.
+    #[arg(short, long, value_name = "NAME|PATH", default_value = builtin::DEFAULT)]
+    pub(in crate::cli) model: String,
+
+    /// Token ids of the prompt.
+    #[arg(long, value_name = "ID,ID,…", value_delimiter = ',', required = true)]
+    pub(in crate::cli) tokens: Vec<u32>,
+
+    /// Where to compute: cpu, cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(in crate::cli) device: DeviceSpec,
+
+    /// Number format: f32, f16, bf16.
+    #[arg(long, value_name = "DTYPE", default_value = "f32")]
+    pub(in crate::cli) dtype: Dtype,
+
+    /// Processor threads [default: physical cores].
+    #[arg(short, long, value_name = "N")]
+    pub(in crate::cli) threads: Option<u32>,
+
+    /// Seed of random weights.
+    #[arg(long, default_value = "0")]
+    pub(in crate::cli) seed: u64,
+}
+
+/// The value of `-pg`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct Request {
+    pub(in crate::cli) n_prompt: u32,
+    pub(in crate::cli) n_gen: u32,
+}
+
+impl std::str::FromStr for Request {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split_once(',')
+            .and_then(|(p, g)| {
+                Some(Self { n_prompt: p.trim().parse().ok()?, n_gen: g.trim().parse().ok()? })
+            })
+            .ok_or_else(|| format!("`{text}` is not two numbers such as 512,128"))
+    }
+}
+
+/// `200ms`, `2s`, `1m`; a number alone is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let problem = || format!("`{text}` is not a time such as 200ms, 2s or 1m");
+    let number_end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_end);
+    let number: f64 = number.trim().parse().map_err(|_| problem())?;
+    let seconds = match unit {
+        "ms" => number / 1e3,
+        "" | "s" => number,
+        "m" | "min" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(problem()),
+    };
+    // A century in nanoseconds still fits 64 bits.
+    const LONGEST_S: f64 = 100.0 * 365.0 * 86_400.0;
+    match (0.0..=LONGEST_S).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => Err(problem()),
+    }
+}
+
+/// llama-bench writes `-pg 512,128`; the grammar has only one-letter short flags.
+pub(in crate::cli) fn with_long_requests(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    args.map(|arg| match arg.to_str() {
+        Some("-pg") => "--pg".into(),
+        Some(text) if text.starts_with("-pg=") => format!("-{text}").into(),
+        _ => arg,
+    })
+    .collect()
+}
+
+/// All values of an axis that may have been given several times.
+pub(in crate::cli) fn values(axis: &[Axis]) -> Vec<u32> {
+    axis.iter().flat_map(|axis| axis.0.iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Args, Command};
+    use clap::Parser as _;
+
+    fn parse(line: &str) -> RunArgs {
+        let words = std::iter::once("benchinf").chain(line.split_whitespace()).map(OsString::from);
+        let args = Args::try_parse_from(with_long_requests(words)).unwrap();
+        match args.command {
+            None => *args.run,
+            Some(Command::Run(run)) => *run,
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn spellings_of_the_field() {
+        for line in [
+            "-p 128,512 -n 32 -pg 64,8 -b 1,4 -t 2 -r 3 -m tiny",
+            "run --n-prompt 128,512 --n-gen 32 --pg 64,8 --batch-size 1-4*4 --threads 2 -r3 -m tiny",
+            "--isl 128,512 --osl 32 -pg=64,8 -b 1 -b 4 -t2 --repetitions 3 --model tiny",
+            "--input-len 128 --input-len 512 --output-len=32 -pg 64,8 -b 1,4 -t 2 -r 3 -m tiny",
+        ] {
+            let args = parse(line);
+            assert_eq!(values(&args.n_prompt), [128, 512], "{line}");
+            assert_eq!(values(&args.n_gen), [32], "{line}");
+            assert_eq!(values(&args.batch_size), [1, 4], "{line}");
+            assert_eq!(values(&args.threads), [2], "{line}");
+            assert_eq!((args.request[0].n_prompt, args.request[0].n_gen), (64, 8), "{line}");
+            assert_eq!((args.repetitions, args.model.as_slice()), (3, &["tiny".to_owned()][..]));
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, ms) in [("200ms", 200), ("2s", 2000), ("1.5", 1500), ("1m", 60_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "x", "5parsec", "-1s", "nan", "inf", "1e300h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

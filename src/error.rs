@@ -1,0 +1,232 @@
+//! The one error type. Each message is a sentence without its full stop that names the path,
+//! flag or key, and says what to do where there is something to do.
+
+use std::path::PathBuf;
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong, in the user's words.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `--model` names neither a built-in model nor a path that exists.
+    #[error(
+        "unknown model `{name}`: {}`benchinf list models` shows the built-in ones, and a path may \
+         name a config.json or a checkpoint directory",
+        .nearest.as_ref().map(|n| format!("did you mean `{n}`? ")).unwrap_or_default()
+    )]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// The built-in name closest to it, if one is close.
+        nearest: Option<String>,
+    },
+
+    /// A file or directory could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A file could not be written.
+    #[error("cannot write {}: {source}; choose another place with --out", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// The file named by `--out` is already there. Result files are never overwritten unasked.
+    #[error("{} exists already: choose another --out, or add --force to replace it", path.display())]
+    OutputExists {
+        /// The file in the way.
+        path: PathBuf,
+    },
+
+    /// A model configuration is unreadable or describes something this decoder cannot run.
+    #[error("{origin}: {problem}")]
+    ModelConfig {
+        /// The path of the `config.json`, or the built-in name.
+        origin: String,
+        /// What is wrong, naming the key.
+        problem: String,
+    },
+
+    /// A checkpoint file is damaged or of a kind that cannot be read.
+    #[error("{}: {problem}", path.display())]
+    Checkpoint {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+
+    /// The checkpoint lacks a tensor that the configuration asks for.
+    #[error("{}: tensor `{tensor}` is missing; the checkpoint does not match its config.json", path.display())]
+    MissingTensor {
+        /// The checkpoint directory.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+    },
+
+    /// A tensor of the checkpoint has another shape than the configuration asks for.
+    #[error("{}: tensor `{tensor}` has shape {found:?}, but config.json asks for {expected:?}", path.display())]
+    TensorShape {
+        /// The checkpoint file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The shape the configuration gives.
+        expected: Vec<usize>,
+    },
+
+    /// The axes multiply to no case at all.
+    #[error("nothing to run: give at least one of -p, -n or -pg a value above 0")]
+    NothingToRun,
+
+    /// An axis or option has a value that can never run.
+    #[error("{flag} {value}: {problem}")]
+    BadValue {
+        /// The flag as typed.
+        flag: &'static str,
+        /// The value as typed.
+        value: String,
+        /// Why it cannot be used, and what can.
+        problem: String,
+    },
+
+    /// A case needs more positions than the model has.
+    #[error(
+        "{case} needs {needed} positions, but {model} has {limit}: lower -d, -p or -n so that \
+         their sum fits"
+    )]
+    ContextTooLong {
+        /// The case's name.
+        case: String,
+        /// Positions it would use.
+        needed: u64,
+        /// The model's label.
+        model: String,
+        /// Positions the model has.
+        limit: u64,
+    },
+
+    /// The plan needs more memory than there is.
+    #[error(
+        "the plan needs about {needed} of memory ({weights} weights, {cache} KV cache, {step} \
+         activations of the largest case, {case}), but {present} is free: lower -b, -d or -p, or \
+         choose a smaller model or --dtype"
+    )]
+    OutOfMemory {
+        /// Total, formatted.
+        needed: String,
+        /// Weights of all models and dtypes in the plan, formatted.
+        weights: String,
+        /// Key and value cache of the largest case, formatted.
+        cache: String,
+        /// Activations of the largest case, formatted.
+        step: String,
+        /// The case that decides.
+        case: String,
+        /// Memory that is free, formatted.
+        present: String,
+    },
+
+    /// `--device cuda` on a build without CUDA.
+    #[error(
+        "--device {device}: this benchinf was built without CUDA; build it with `cargo build \
+         --release --features cuda` on a machine with a CUDA toolkit, or use --device cpu"
+    )]
+    CudaNotBuilt {
+        /// The device as asked for.
+        device: String,
+    },
+
+    /// The device cannot be opened.
+    #[error("--device {device}: {problem}")]
+    DeviceUnavailable {
+        /// The device as asked for.
+        device: String,
+        /// What the driver said.
+        problem: String,
+    },
+
+    /// A build without the feature `infer` was asked to run a model.
+    #[error(
+        "this benchinf was built without the feature `infer` and cannot run models; build it with \
+         default features"
+    )]
+    InferNotBuilt,
+
+    /// A result file cannot be read or is of a version this build does not know.
+    #[error("{}: {problem}", path.display())]
+    ResultFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// Something failed while a model was loaded or run.
+    #[error("{operation}: {source}")]
+    Engine {
+        /// What was being done.
+        operation: String,
+        /// What the engine said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A run computed something that no working model computes.
+    #[error("output check: {count} of {of} logits are NaN or infinite")]
+    OutputNotFinite {
+        /// Logits that are not finite.
+        count: usize,
+        /// Logits looked at.
+        of: usize,
+    },
+
+    /// A token id outside the vocabulary was given to `logits`.
+    #[error("--tokens: id {token} is not below the vocabulary size {vocab_size} of {model}")]
+    TokenOutOfRange {
+        /// The offending id.
+        token: u32,
+        /// Number of ids the model knows.
+        vocab_size: usize,
+        /// The model's label.
+        model: String,
+    },
+
+    /// Standard output is gone or full.
+    #[error("cannot write to standard output: {0}")]
+    Stdout(#[source] std::io::Error),
+}
+
+impl Error {
+    /// A [`Error::Read`] for `path`.
+    pub fn read(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Error::Read { path, source }
+    }
+
+    /// A [`Error::Write`] for `path`.
+    pub fn write(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Error::Write { path, source }
+    }
+
+    /// An [`Error::Engine`] that says what was being done.
+    pub fn engine<E>(operation: impl Into<String>) -> impl FnOnce(E) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let operation = operation.into();
+        move |source| Error::Engine { operation, source: Box::new(source) }
+    }
+}

@@ -1,0 +1,184 @@
+//! Latency histograms: log-linear buckets (HDR) that merge exactly, with exact moments beside
+//! them, since a bucket only knows its edges.
+
+use base64::Engine as _;
+use hdrhistogram::Histogram as Hdr;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+
+use crate::stats::Moments;
+
+/// Largest value with a bucket of its own: one hour in nanoseconds.
+pub const MAX_NS: u64 = 3_600_000_000_000;
+
+/// Significant decimal digits a bucket keeps: a percentile is right within 0.1 %.
+pub const SIGNIFICANT_FIGURES: u8 = 3;
+
+/// How [`Histogram::encode`] writes the buckets.
+pub const ENCODING: &str = "hdr-v2-deflate-base64";
+
+/// Durations in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    buckets: Hdr<u64>,
+    moments: Moments,
+    saturated: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        let buckets = Hdr::new_with_bounds(1, MAX_NS, SIGNIFICANT_FIGURES)
+            .expect("constant bounds satisfy the crate's conditions");
+        Self { buckets, moments: Moments::default(), saturated: 0 }
+    }
+}
+
+impl Histogram {
+    /// Takes one duration in. Above [`MAX_NS`] it lands in the last bucket and is counted as
+    /// saturated; the moments stay exact either way.
+    pub fn record(&mut self, ns: u64) {
+        self.buckets.saturating_record(ns);
+        self.saturated += u64::from(ns > MAX_NS);
+        self.moments.record(ns);
+    }
+
+    /// Takes all of `other` in, as if each duration had been recorded here.
+    pub fn merge(&mut self, other: &Self) {
+        self.buckets.add(&other.buckets).expect("all histograms of this type have the same bounds");
+        self.saturated += other.saturated;
+        self.moments.merge(&other.moments);
+    }
+
+    /// Exact count, sum, extremes, and spread.
+    pub fn moments(&self) -> &Moments {
+        &self.moments
+    }
+
+    /// How many durations exceeded [`MAX_NS`].
+    pub fn saturated(&self) -> u64 {
+        self.saturated
+    }
+
+    /// The value at quantile `q` in 0..=1, within the bucket's precision and never outside the
+    /// exact extremes; absent when empty.
+    pub fn quantile(&self, q: f64) -> Option<u64> {
+        (self.moments.count > 0)
+            .then(|| self.buckets.value_at_quantile(q).clamp(self.moments.min, self.moments.max))
+    }
+
+    /// Median absolute deviation from the median, within the buckets' precision; absent when
+    /// empty.
+    pub fn median_absolute_deviation(&self) -> Option<u64> {
+        let median = self.quantile(0.5)?;
+        let mut distances: Vec<(u64, u64)> = self
+            .buckets
+            .iter_recorded()
+            .map(|it| {
+                let value = it.value_iterated_to().clamp(self.moments.min, self.moments.max);
+                (value.abs_diff(median), it.count_at_value())
+            })
+            .collect();
+        distances.sort_unstable();
+        let half = self.moments.count.div_ceil(2);
+        let mut seen = 0;
+        distances
+            .into_iter()
+            .find(|(_, count)| {
+                seen += count;
+                seen >= half
+            })
+            .map(|(distance, _)| distance)
+    }
+
+    /// The buckets in HdrHistogram's V2 deflate format, as base64: any HdrHistogram library
+    /// reads it.
+    pub fn encode(&self) -> String {
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(&self.buckets, &mut bytes)
+            .expect("writing to memory cannot fail");
+        base64::engine::general_purpose::STANDARD.encode(bytes)
+    }
+
+    /// The number of durations in an encoded histogram.
+    ///
+    /// # Errors
+    /// A sentence saying what is wrong with the text.
+    pub fn decoded_count(text: &str) -> std::result::Result<u64, String> {
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|e| format!("the histogram is not base64: {e}"))?;
+        let buckets: Hdr<u64> = Deserializer::new()
+            .deserialize(&mut bytes.as_slice())
+            .map_err(|e| format!("the histogram cannot be read: {e}"))?;
+        Ok(buckets.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(values: &[u64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        values.iter().for_each(|&v| histogram.record(v));
+        histogram
+    }
+
+    #[test]
+    fn beyond_an_hour_is_counted_not_lost() {
+        let histogram = of(&[5, MAX_NS + 1, 2 * MAX_NS]);
+        assert_eq!(histogram.saturated(), 2);
+        assert_eq!(histogram.moments().max, 2 * MAX_NS);
+        assert_eq!(histogram.moments().count, 3);
+    }
+
+    #[test]
+    fn deviation_of_a_known_set() {
+        // Median 5; distances 4 3 1 0 1 3 95, sorted 0 1 1 3 3 4 95: the fourth is 3.
+        let histogram = of(&[1, 2, 4, 5, 6, 8, 100]);
+        assert_eq!(histogram.quantile(0.5), Some(5));
+        assert_eq!(histogram.median_absolute_deviation(), Some(3));
+        assert_eq!(of(&[]).median_absolute_deviation(), None);
+    }
+
+    #[test]
+    fn damaged_text_is_refused() {
+        for text in ["%%%", "", "AAAA"] {
+            assert!(Histogram::decoded_count(text).is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_within_a_thousandth_and_ordered(
+            mut values in prop::collection::vec(0_u64..MAX_NS, 1..300),
+        ) {
+            let histogram = of(&values);
+            values.sort_unstable();
+            let mut last = 0;
+            for q in [0.0, 0.1, 0.5, 0.9, 0.99, 1.0] {
+                let rank = ((q * values.len() as f64).ceil() as usize).max(1);
+                let exact = values[rank - 1];
+                let got = histogram.quantile(q).unwrap();
+                prop_assert!(got >= last);
+                prop_assert!(got.abs_diff(exact) as f64 <= exact as f64 / 1000.0 + 1.0);
+                last = got;
+            }
+        }
+
+        #[test]
+        fn merging_is_recording_all(
+            left in prop::collection::vec(0_u64..2 * MAX_NS, 0..100),
+            right in prop::collection::vec(0_u64..2 * MAX_NS, 0..100),
+        ) {
+            let mut merged = of(&left);
+            merged.merge(&of(&right));
+            let all = of(&[left, right].concat());
+            prop_assert_eq!(merged.encode(), all.encode());
+            prop_assert_eq!(merged.saturated(), all.saturated());
+            prop_assert_eq!(merged.moments().sum, all.moments().sum);
+            prop_assert_eq!(Histogram::decoded_count(&all.encode()), Ok(all.moments().count));
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What a model must compute and move, from its configuration alone.
+//!
+//! Operations are exact and dense: two per multiply-accumulate that any correct implementation
+//! of these shapes must do. Causal attention counts the triangle, never the square. Bytes are a
+//! lower bound: every weight once per pass, every cached key and value once, every new one
+//! written once; activations may stay in cache and count nothing.
+//!
+//! The derivation follows the appendix of Chowdhery et al., *PaLM* (2022), made exact. Sums run
+//! in 128 bits and saturate, so that an absurd shape is refused by its size, not wrapped.
+
+use crate::case::{Case, Dtype, Test};
+use crate::model::DecoderConfig;
+use crate::units::{Bytes, Flops};
+
+/// What one pass must do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Dense floating-point operations.
+    pub flops: Flops,
+    /// Bytes that must at least cross the memory interface if nothing is in cache before.
+    pub bytes_min: Bytes,
+}
+
+impl std::ops::Add for Work {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { flops: self.flops + other.flops, bytes_min: self.bytes_min + other.bytes_min }
+    }
+}
+
+/// What a pass of `case` must do, all sequences together.
+pub fn of_case(config: &DecoderConfig, case: &Case) -> Work {
+    let (dtype, batch, depth) = (case.dtype, case.batch_size, case.n_depth);
+    match case.test {
+        Test::Prefill { n_prompt } => forward(config, dtype, batch, depth, n_prompt),
+        Test::Decode { n_gen } => decode(config, dtype, batch, depth, n_gen),
+        // The prefill picks the first token; the last token is never fed back.
+        Test::Generate { n_prompt, n_gen } => {
+            forward(config, dtype, batch, depth, n_prompt)
+                + decode(
+                    config,
+                    dtype,
+                    batch,
+                    depth.saturating_add(n_prompt),
+                    n_gen.saturating_sub(1),
+                )
+        }
+    }
+}
+
+/// One forward pass of `n_tokens` per sequence on top of `n_cached` positions, with the logits
+/// of the last position.
+pub fn forward(
+    config: &DecoderConfig,
+    dtype: Dtype,
+    batch_size: u32,
+    n_cached: u32,
+    n_tokens: u32,
+) -> Work {
+    let batch = u128::from(batch_size);
+    let (cached, tokens) = (u128::from(n_cached), u128::from(n_tokens));
+    let layers = config.n_layers as u128;
+
+    // Token i attends to the cached positions, the tokens before it, and itself.
+    let attended = tokens * cached + tokens * (tokens + 1) / 2;
+    // Scores and weighted sum: head_dim multiply-accumulates each, per query head.
+    let attention_macs = layers * 2 * config.q_size() as u128 * attended;
+    let linear_macs = layers * tokens * linear_weights_per_layer(config);
+    let head_macs = if tokens > 0 { vocab_by_hidden(config) } else { 0 };
+    let macs = linear_macs + attention_macs + head_macs;
+    let flops = (2 * batch).saturating_mul(macs);
+
+    let kv_elements =
+        (layers * 2 * config.kv_size() as u128 * (cached + tokens)).saturating_mul(batch);
+    let elements = streamed_weights(config).saturating_add(kv_elements);
+    Work { flops: Flops(saturate(flops)), bytes_min: bytes(elements, dtype) }
+}
+
+fn decode(config: &DecoderConfig, dtype: Dtype, batch_size: u32, n_cached: u32, n: u32) -> Work {
+    (0..n)
+        .map(|step| forward(config, dtype, batch_size, n_cached + step, 1))
+        .fold(Work::default(), |sum, step| sum + step)
+}
+
+/// Number of weights.
+pub fn n_params(config: &DecoderConfig) -> u64 {
+    let head = if config.tied_head { 0 } else { vocab_by_hidden(config) };
+    saturate(vocab_by_hidden(config) + head + body_weights(config))
+}
+
+/// Memory of the weights.
+pub fn weight_bytes(config: &DecoderConfig, dtype: Dtype) -> Bytes {
+    bytes(u128::from(n_params(config)), dtype)
+}
+
+/// Memory of the KV cache.
+pub fn kv_cache_bytes(
+    config: &DecoderConfig,
+    dtype: Dtype,
+    batch_size: u32,
+    n_positions: u64,
+) -> Bytes {
+    let per_position = config.n_layers as u128 * 2 * config.kv_size() as u128;
+    let positions = u128::from(batch_size) * u128::from(n_positions);
+    bytes(per_position.saturating_mul(positions), dtype)
+}
+
+/// Memory of the largest set of activations that this crate's decoder holds at one time, in a
+/// forward pass of `n_tokens` per sequence up to position `n_positions`. An estimate for
+/// planning, on the safe side; it enters no result.
+pub fn activation_bytes(
+    config: &DecoderConfig,
+    dtype: Dtype,
+    batch_size: u32,
+    n_positions: u64,
+    n_tokens: u32,
+) -> Bytes {
+    let batch = u128::from(batch_size);
+    let rows = batch * u128::from(n_tokens);
+    // The residual stream, its norm, and in the feed-forward block gate, activated gate, up and
+    // their product; or in attention the projections twice over, as copies change their layout.
+    let feed_forward = 4 * config.intermediate_size as u128;
+    let attention = 3 * config.q_size() as u128 + 4 * config.kv_size() as u128;
+    let per_row = 3 * config.hidden_size as u128 + feed_forward.max(attention);
+    let stream = rows.saturating_mul(per_row);
+    // Scores of one block of queries, in f32, and their masked and normalised copies.
+    let block = u128::from(n_tokens).min(ATTENTION_BLOCK as u128);
+    let scores = (3 * batch * config.n_heads as u128 * block).saturating_mul(n_positions.into());
+    let logits = batch * config.vocab_size as u128;
+    let in_dtype = bytes(stream.saturating_add(logits), dtype);
+    let in_f32 = bytes(scores, Dtype::F32);
+    // candle widens both operands of a bf16 product to f32, the output matrix being the largest.
+    let widened = match dtype {
+        Dtype::BF16 => bytes(vocab_by_hidden(config) + logits, Dtype::F32),
+        Dtype::F32 | Dtype::F16 => Bytes(0),
+    };
+    Bytes(in_dtype.0.saturating_add(in_f32.0).saturating_add(widened.0))
+}
+
+/// Query positions whose attention scores the decoder holds at one time.
+pub const ATTENTION_BLOCK: usize = 128;
+
+/// Weights of one block's matrix products.
+fn linear_weights_per_layer(config: &DecoderConfig) -> u128 {
+    let hidden = config.hidden_size as u128;
+    let (q, kv) = (config.q_size() as u128, config.kv_size() as u128);
+    let attention = hidden * q + 2 * hidden * kv + q * hidden;
+    let feed_forward = 3 * hidden * config.intermediate_size as u128;
+    attention + feed_forward
+}
+
+/// All weights except embedding and head.
+fn body_weights(config: &DecoderConfig) -> u128 {
+    let hidden = config.hidden_size as u128;
+    let (q, kv) = (config.q_size() as u128, config.kv_size() as u128);
+    let when = |yes: bool, n: u128| if yes { n } else { 0 };
+    let per_layer = linear_weights_per_layer(config)
+        + 2 * hidden
+        + when(config.qkv_bias, q + 2 * kv)
+        + when(config.o_bias, hidden)
+        + when(config.mlp_bias, 2 * config.intermediate_size as u128 + hidden)
+        + when(config.qk_norm, 2 * config.head_dim as u128);
+    config.n_layers as u128 * per_layer + hidden
+}
+
+/// Weights that a pass must read: all but the embedding, of which it needs the rows of its
+/// tokens. Those may all be the same one, and are part of the head when it is tied.
+fn streamed_weights(config: &DecoderConfig) -> u128 {
+    let embedding_row = if config.tied_head { 0 } else { config.hidden_size as u128 };
+    body_weights(config) + vocab_by_hidden(config) + embedding_row
+}
+
+fn vocab_by_hidden(config: &DecoderConfig) -> u128 {
+    config.vocab_size as u128 * config.hidden_size as u128
+}
+
+fn bytes(elements: u128, dtype: Dtype) -> Bytes {
+    Bytes(saturate(elements.saturating_mul(u128::from(dtype.size_bytes()))))
+}
+
+fn saturate(value: u128) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::builtin;
+
+    fn config(name: &str) -> DecoderConfig {
+        DecoderConfig::parse(builtin::find(name).unwrap().config_json, name).unwrap()
+    }
+
+    #[test]
+    fn published_parameter_counts() {
+        // The sums that the model cards and safetensors indices give.
+        for (name, params) in [
+            ("smollm2-135m", 134_515_008),
+            ("qwen2.5-0.5b", 494_032_768),
+            ("qwen3-0.6b", 596_049_920),
+            ("llama-3.2-1b", 1_235_814_400),
+            ("llama-3.1-8b", 8_030_261_248),
+        ] {
+            assert_eq!(n_params(&config(name)), params, "{name}");
+        }
+    }
+
+    /// `tiny` by hand: hidden 64, feed-forward 176, 2 layers, 4 query heads and 2 KV heads of 16,
+    /// vocabulary 512, tied. One layer's products hold q 64·64 + k 64·32 + v 64·32 + o 64·64
+    /// + 3·64·176 = 46,080 weights; its norms 128.
+    #[test]
+    fn tiny_by_hand() {
+        let tiny = config("tiny");
+        assert_eq!(n_params(&tiny), 512 * 64 + 2 * (46_080 + 128) + 64);
+
+        // One token on 10 cached positions attends to 11: 2 layers × 2 products × 64 × 11 MACs.
+        let step = forward(&tiny, Dtype::F32, 1, 10, 1);
+        let macs = 2 * 46_080 + 2 * 2 * 64 * 11 + 512 * 64;
+        assert_eq!(step.flops, Flops(2 * macs));
+        // All 125,248 weights once; 2 layers × (K and V) × 32 × (10 read + 1 written).
+        assert_eq!(step.bytes_min, Bytes(4 * (125_248 + 2 * 2 * 32 * 11)));
+
+        // Three prompt tokens attend to 1 + 2 + 3 positions; the head runs for the last only.
+        let prefill = forward(&tiny, Dtype::F32, 1, 0, 3);
+        let macs = 3 * 2 * 46_080 + 2 * 2 * 64 * 6 + 512 * 64;
+        assert_eq!(prefill.flops, Flops(2 * macs));
+    }
+
+    #[test]
+    fn parts_add_up() {
+        let llama = config("llama-3.2-1b");
+        let attention_and_linear = |work: Work, heads: u64| {
+            work.flops.0 - heads * 2 * (llama.vocab_size * llama.hidden_size) as u64
+        };
+        // A prefill is its tokens one by one, but for the heads it leaves out.
+        let whole = forward(&llama, Dtype::F16, 1, 7, 5);
+        let steps = decode(&llama, Dtype::F16, 1, 7, 5);
+        assert_eq!(attention_and_linear(whole, 1), attention_and_linear(steps, 5));
+        // Sequences of a batch share the weights and nothing else.
+        let one = forward(&llama, Dtype::F16, 1, 100, 1);
+        let four = forward(&llama, Dtype::F16, 4, 100, 1);
+        assert_eq!(four.flops.0, 4 * one.flops.0);
+        let weights = weight_bytes(&llama, Dtype::F16).0;
+        assert_eq!(four.bytes_min.0 - weights, 4 * (one.bytes_min.0 - weights));
+        // An untied head adds its own weights, and one embedding row.
+        let big = config("llama-3.1-8b");
+        let step = forward(&big, Dtype::BF16, 1, 0, 1);
+        let kv = 2 * 32 * 2 * 1024;
+        let embedding = 2 * 128_256 * 4096;
+        let row = 2 * 4096;
+        assert_eq!(step.bytes_min.0, weight_bytes(&big, Dtype::BF16).0 - embedding + row + kv);
+    }
+
+    #[test]
+    fn a_request_is_its_prefill_and_steps() {
+        let tiny = config("tiny");
+        let mut case = Case {
+            model: "tiny".into(),
+            dtype: Dtype::F32,
+            device: crate::case::DeviceSpec::Cpu,
+            n_threads: 1,
+            test: Test::Generate { n_prompt: 5, n_gen: 3 },
+            n_depth: 2,
+            batch_size: 2,
+        };
+        let want = forward(&tiny, Dtype::F32, 2, 2, 5)
+            + forward(&tiny, Dtype::F32, 2, 7, 1)
+            + forward(&tiny, Dtype::F32, 2, 8, 1);
+        assert_eq!(of_case(&tiny, &case), want);
+        case.test = Test::Decode { n_gen: 0 };
+        assert_eq!(of_case(&tiny, &case), Work::default());
+    }
+
+    #[test]
+    fn absurd_sizes_saturate() {
+        let mut huge = config("tiny");
+        huge.hidden_size = 1 << 24;
+        huge.intermediate_size = 1 << 24;
+        huge.n_layers = 1 << 12;
+        let work = forward(&huge, Dtype::F32, u32::MAX, u32::MAX, u32::MAX);
+        assert_eq!(work.flops, Flops(u64::MAX));
+        assert_eq!(kv_cache_bytes(&huge, Dtype::F32, u32::MAX, u64::MAX), Bytes(u64::MAX));
+    }
+}

@@ -1,0 +1,336 @@
+//! The decoder, top to bottom. Shapes stand in comments:
+//!
+//! `B` sequences, `S` tokens of each in this pass, `T` positions cached after it, `H` query
+//! heads, `K` key and value heads, `G = H / K` query heads that share one, `D` head width,
+//! `N = B · S` rows, `C` residual width, `F` feed-forward width, `V` vocabulary.
+//!
+//! One text covers Llama, Mistral, Qwen2 (biases on query, key, value) and Qwen3 (RMSNorm on
+//! query and key heads).
+
+use candle_core::{DType, Result, Tensor};
+use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
+
+use super::cost::ATTENTION_BLOCK;
+use super::kv_cache::{KvCache, LayerCache};
+use super::rope::RopeTable;
+use super::weights::{Role, Weights};
+use crate::error::{Error, Result as CrateResult};
+use crate::model::DecoderConfig;
+
+/// A decoder with its weights.
+#[derive(Debug)]
+pub struct Decoder {
+    config: DecoderConfig,
+    dtype: DType,
+    embedding: Tensor, // (V, C)
+    blocks: Vec<Block>,
+    norm: Norm,
+    head: Linear, // (V, C), the embedding itself when tied
+    rope: RopeTable,
+}
+
+impl Decoder {
+    /// Loads or draws every weight, and prepares positions `0..n_positions`.
+    ///
+    /// # Errors
+    /// What is wrong with a tensor.
+    pub fn new(config: &DecoderConfig, weights: &Weights, n_positions: usize) -> CrateResult<Self> {
+        let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+        let embedding =
+            weights.tensor("model.embed_tokens.weight", &[vocab, hidden], Role::Embedding)?;
+        let blocks = (0..config.n_layers)
+            .map(|i| Block::new(config, weights, &format!("model.layers.{i}")))
+            .collect::<CrateResult<_>>()?;
+        let norm = Norm::new(config, weights, "model.norm", hidden)?;
+        let head = if config.tied_head {
+            Linear::from_parts(embedding.clone(), None)
+        } else {
+            Linear::new(weights, "lm_head", hidden, vocab, false, Role::Linear)?
+        };
+        let dtype = embedding.dtype();
+        let rope = RopeTable::new(config, n_positions, dtype, weights.device())
+            .map_err(Error::engine("computing rotary embeddings"))?;
+        Ok(Self { config: config.clone(), dtype, embedding, blocks, norm, head, rope })
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Positions this decoder is prepared for.
+    pub fn n_positions(&self) -> usize {
+        self.rope.n_positions()
+    }
+
+    /// An empty cache for this decoder.
+    ///
+    /// # Errors
+    /// The engine's, if there is no memory for it.
+    pub fn cache(&self, batch_size: usize, n_positions: usize) -> Result<KvCache> {
+        let device = self.embedding.device();
+        KvCache::new(&self.config, batch_size, n_positions, self.dtype, device)
+    }
+
+    /// Computes `tokens (B, S)` on top of what `cache` holds, adds them to it, and gives the
+    /// logits `(B, V)` of the last token of each sequence.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn forward(&self, tokens: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
+        let (batch, n_tokens) = tokens.dims2()?;
+        let mut x = self.embedding.index_select(&tokens.flatten_all()?, 0)?; // (N, C)
+        for (layer_idx, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, batch, cache.len(), cache.layer(layer_idx), &self.rope)?;
+        }
+        cache.advance(n_tokens);
+
+        let hidden = self.config.hidden_size;
+        let last = x.reshape((batch, n_tokens, hidden))?.narrow(1, n_tokens - 1, 1)?; // (B, 1, C)
+        let last = self.norm.forward(&last.reshape((batch, hidden))?.contiguous()?)?;
+        self.head.forward(&last) // (B, V)
+    }
+}
+
+/// Attention and feed-forward, each on a normed copy of the residual stream and added to it.
+#[derive(Debug)]
+struct Block {
+    attention_norm: Norm,
+    attention: Attention,
+    mlp_norm: Norm,
+    mlp: Mlp,
+}
+
+impl Block {
+    fn new(config: &DecoderConfig, weights: &Weights, path: &str) -> CrateResult<Self> {
+        let hidden = config.hidden_size;
+        let norm = |name: &str| Norm::new(config, weights, &format!("{path}.{name}"), hidden);
+        Ok(Self {
+            attention_norm: norm("input_layernorm")?,
+            attention: Attention::new(config, weights, &format!("{path}.self_attn"))?,
+            mlp_norm: norm("post_attention_layernorm")?,
+            mlp: Mlp::new(config, weights, &format!("{path}.mlp"))?,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor, // (N, C)
+        batch: usize,
+        start: usize,
+        cache: &LayerCache,
+        rope: &RopeTable,
+    ) -> Result<Tensor> {
+        let attended =
+            self.attention.forward(&self.attention_norm.forward(x)?, batch, start, cache, rope)?;
+        let x = (x + attended)?;
+        let fed = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
+        x + fed
+    }
+}
+
+/// Causal attention in which `G` query heads share a key and value head.
+#[derive(Debug)]
+struct Attention {
+    q: Linear, // (H·D, C)
+    k: Linear, // (K·D, C)
+    v: Linear, // (K·D, C)
+    o: Linear, // (C, H·D)
+    qk_norm: Option<(Norm, Norm)>,
+    n_heads: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+}
+
+impl Attention {
+    fn new(config: &DecoderConfig, weights: &Weights, path: &str) -> CrateResult<Self> {
+        let (hidden, q_size, kv_size) = (config.hidden_size, config.q_size(), config.kv_size());
+        let project = |name: &str, out| {
+            let path = format!("{path}.{name}");
+            Linear::new(weights, &path, hidden, out, config.qkv_bias, Role::Linear)
+        };
+        let head_norm =
+            |name: &str| Norm::new(config, weights, &format!("{path}.{name}"), config.head_dim);
+        let o_path = format!("{path}.o_proj");
+        let residual = Role::ResidualLinear;
+        Ok(Self {
+            q: project("q_proj", q_size)?,
+            k: project("k_proj", kv_size)?,
+            v: project("v_proj", kv_size)?,
+            o: Linear::new(weights, &o_path, q_size, hidden, config.o_bias, residual)?,
+            qk_norm: match config.qk_norm {
+                true => Some((head_norm("q_norm")?, head_norm("k_norm")?)),
+                false => None,
+            },
+            n_heads: config.n_heads,
+            n_kv_heads: config.n_kv_heads,
+            head_dim: config.head_dim,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor, // (N, C)
+        batch: usize,
+        start: usize,
+        cache: &LayerCache,
+        rope: &RopeTable,
+    ) -> Result<Tensor> {
+        let n_tokens = x.dim(0)? / batch;
+        let heads = |x: Tensor, n| x.reshape((batch, n_tokens, n, self.head_dim));
+        let mut q = heads(self.q.forward(x)?, self.n_heads)?; // (B, S, H, D)
+        let mut k = heads(self.k.forward(x)?, self.n_kv_heads)?; // (B, S, K, D)
+        let v = heads(self.v.forward(x)?, self.n_kv_heads)?;
+        if let Some((q_norm, k_norm)) = &self.qk_norm {
+            q = q_norm.forward(&q)?;
+            k = k_norm.forward(&k)?;
+        }
+        let q = rope.apply(&q, start)?.transpose(1, 2)?.contiguous()?; // (B, H, S, D)
+        let k = rope.apply(&k, start)?.transpose(1, 2)?.contiguous()?; // (B, K, S, D)
+        let v = v.transpose(1, 2)?.contiguous()?;
+        let (keys, values) = cache.append(start, &k, &v)?; // (B, K, T, D)
+
+        let scale = 1.0 / (self.head_dim as f64).sqrt();
+        let q = (q * scale)?;
+        // Blocks of queries, each against the keys that its last query may see: the triangle,
+        // in steps, and never more scores at a time than one block has.
+        let blocks = (0..n_tokens)
+            .step_by(ATTENTION_BLOCK)
+            .map(|first| {
+                let n = ATTENTION_BLOCK.min(n_tokens - first);
+                let n_seen = start + first + n;
+                let (keys, values) = (keys.narrow(2, 0, n_seen)?, values.narrow(2, 0, n_seen)?);
+                self.attend(&q.narrow(2, first, n)?, &keys, &values)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let attended = match blocks.as_slice() {
+            [one] => one.clone(),
+            many => Tensor::cat(many, 1)?, // (B, S, H·D)
+        };
+        self.o.forward(&attended.reshape((batch * n_tokens, self.n_heads * self.head_dim))?)
+    }
+
+    /// Scaled queries `(B, H, S', D)`, the last of which sees all keys and values
+    /// `(B, K, T', D)`, the one before all but the last key, and so on. Gives `(B, S', H·D)`.
+    fn attend(&self, q: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
+        let (batch, n_heads, n_queries, head_dim) = q.dims4()?;
+        let n_seen = keys.dim(2)?;
+        let group = n_heads / self.n_kv_heads;
+        // The G heads of a group are rows of one product, so keys and values are not repeated.
+        let grouped = (batch, self.n_kv_heads, group * n_queries, head_dim);
+        let scores = q.reshape(grouped)?.matmul(&keys.t()?)?; // (B, K, G·S', T')
+
+        // Sums over thousands of positions need more digits than half formats have.
+        let mut scores = scores.to_dtype(DType::F32)?;
+        if n_queries > 1 {
+            let by_head = scores.reshape((batch * n_heads, n_queries, n_seen))?;
+            let mask = causal_mask(n_queries, n_seen, q.device())?; // (S', T')
+            scores = by_head.broadcast_add(&mask)?.reshape(scores.shape())?;
+        }
+        let shares = softmax_last_dim(&scores)?.to_dtype(values.dtype())?;
+        shares
+            .matmul(values)? // (B, K, G·S', D)
+            .reshape((batch, n_heads, n_queries, head_dim))?
+            .transpose(1, 2)? // (B, S', H, D)
+            .reshape((batch, n_queries, n_heads * head_dim))
+    }
+}
+
+/// 0 where query `i` of the last `n_queries` positions may see key `j`, −∞ elsewhere.
+fn causal_mask(n_queries: usize, n_seen: usize, device: &candle_core::Device) -> Result<Tensor> {
+    let before = n_seen - n_queries;
+    let mask: Vec<f32> = (0..n_queries)
+        .flat_map(|i| {
+            (0..n_seen).map(move |j| if j <= before + i { 0.0 } else { f32::NEG_INFINITY })
+        })
+        .collect();
+    Tensor::from_vec(mask, (n_queries, n_seen), device)
+}
+
+/// The feed-forward block, SwiGLU (Shazeer, *GLU variants improve transformer*, 2020).
+#[derive(Debug)]
+struct Mlp {
+    gate: Linear, // (F, C)
+    up: Linear,   // (F, C)
+    down: Linear, // (C, F)
+}
+
+impl Mlp {
+    fn new(config: &DecoderConfig, weights: &Weights, path: &str) -> CrateResult<Self> {
+        let (hidden, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        let linear = |name: &str, n_in, n_out, role| {
+            Linear::new(weights, &format!("{path}.{name}"), n_in, n_out, bias, role)
+        };
+        Ok(Self {
+            gate: linear("gate_proj", hidden, inner, Role::Linear)?,
+            up: linear("up_proj", hidden, inner, Role::Linear)?,
+            down: linear("down_proj", inner, hidden, Role::ResidualLinear)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let gated = (silu(&self.gate.forward(x)?)? * self.up.forward(x)?)?; // (N, F)
+        self.down.forward(&gated) // (N, C)
+    }
+}
+
+/// `y = x · Wᵀ + b`, with `W (out, in)` as checkpoints store it.
+#[derive(Debug)]
+struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    fn new(
+        weights: &Weights,
+        path: &str,
+        n_in: usize,
+        n_out: usize,
+        bias: bool,
+        role: Role,
+    ) -> CrateResult<Self> {
+        let weight = weights.tensor(&format!("{path}.weight"), &[n_out, n_in], role)?;
+        let bias = match bias {
+            true => Some(weights.tensor(&format!("{path}.bias"), &[n_out], Role::Bias)?),
+            false => None,
+        };
+        Ok(Self::from_parts(weight, bias))
+    }
+
+    fn from_parts(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self { weight, bias }
+    }
+
+    /// `x (N, in)` to `(N, out)`.
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = x.matmul(&self.weight.t()?)?;
+        match &self.bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
+        }
+    }
+}
+
+/// RMSNorm (Zhang and Sennrich, 2019) over the last dimension.
+#[derive(Debug)]
+struct Norm {
+    weight: Tensor,
+    eps: f32,
+}
+
+impl Norm {
+    fn new(
+        config: &DecoderConfig,
+        weights: &Weights,
+        path: &str,
+        size: usize,
+    ) -> CrateResult<Self> {
+        let weight = weights.tensor(&format!("{path}.weight"), &[size], Role::Norm)?;
+        Ok(Self { weight, eps: config.rms_norm_eps as f32 })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        rms_norm(x, &self.weight, self.eps)
+    }
+}

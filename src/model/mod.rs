@@ -1,0 +1,28 @@
+//! Models: their configuration, what they must compute, their weights, and the decoder itself.
+//! Nothing here knows about time.
+
+pub mod builtin;
+pub mod config;
+pub mod cost;
+mod source;
+
+#[cfg(feature = "infer")]
+mod checkpoint;
+#[cfg(feature = "infer")]
+pub mod decoder;
+#[cfg(feature = "infer")]
+mod kv_cache;
+#[cfg(feature = "infer")]
+pub mod random;
+#[cfg(feature = "infer")]
+mod rope;
+#[cfg(feature = "infer")]
+pub mod weights;
+
+#[cfg(feature = "infer")]
+pub use decoder::Decoder;
+#[cfg(feature = "infer")]
+pub use kv_cache::KvCache;
+
+pub use config::DecoderConfig;
+pub use source::{ModelSource, ModelSpec};

@@ -1,0 +1,108 @@
+//! Where a decoder's tensors come from.
+
+use candle_core::{Device, Tensor};
+use half::{bf16, f16};
+
+use crate::case::Dtype;
+use crate::device::engine_dtype;
+use crate::error::{Error, Result};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::random::Stream;
+use crate::model::{ModelSource, ModelSpec};
+
+/// What a tensor does, which decides how random weights are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Rows looked up by token.
+    Embedding,
+    /// A matrix product, `(out, in)`.
+    Linear,
+    /// A matrix product whose result is added to the residual stream.
+    ResidualLinear,
+    /// Added to a product.
+    Bias,
+    /// The scale of an RMSNorm.
+    Norm,
+}
+
+/// Gives tensors by name.
+#[derive(Debug)]
+pub struct Weights {
+    source: Source,
+    dtype: Dtype,
+    device: Device,
+    n_layers: usize,
+}
+
+#[derive(Debug)]
+enum Source {
+    Random { seed: u64 },
+    Checkpoint(Checkpoint),
+}
+
+impl Weights {
+    /// The weights of a model. `seed` is used where the model has none of its own.
+    ///
+    /// # Errors
+    /// What is wrong with a checkpoint's files.
+    pub fn open(spec: &ModelSpec, seed: u64, dtype: Dtype, device: &Device) -> Result<Self> {
+        let source = match &spec.source {
+            ModelSource::Builtin | ModelSource::Config(_) => Source::Random { seed },
+            ModelSource::Checkpoint(directory) => Source::Checkpoint(Checkpoint::open(directory)?),
+        };
+        Ok(Self { source, dtype, device: device.clone(), n_layers: spec.config.n_layers })
+    }
+
+    /// The number format of every tensor.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Where tensors are put.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The tensor called `name`.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::TensorShape`], or what is wrong with the file.
+    pub fn tensor(&self, name: &str, shape: &[usize], role: Role) -> Result<Tensor> {
+        match &self.source {
+            Source::Random { seed } => self.draw(*seed, name, shape, role),
+            Source::Checkpoint(checkpoint) => {
+                checkpoint.tensor(name, shape, engine_dtype(self.dtype), &self.device)
+            }
+        }
+    }
+
+    /// Random weights with the spread that trained ones have: a product keeps the size of its
+    /// input (1/√in, which for SmolLM2 and Llama is their own `initializer_range` within a
+    /// third), those that feed the residual stream are divided by the root of the number of
+    /// times they are added up, and norms stay near 1. Activations then neither die nor
+    /// overflow, at any depth and in any format.
+    fn draw(&self, seed: u64, name: &str, shape: &[usize], role: Role) -> Result<Tensor> {
+        let fan_in = *shape.last().unwrap_or(&1) as f32;
+        let (mean, stddev) = match role {
+            Role::Embedding => (0.0, 0.02),
+            Role::Linear => (0.0, 1.0 / fan_in.sqrt()),
+            Role::ResidualLinear => (0.0, 1.0 / (fan_in * 2.0 * self.n_layers as f32).sqrt()),
+            Role::Bias => (0.0, 0.02),
+            Role::Norm => (1.0, 0.05),
+        };
+        let stream = Stream::new(seed, name);
+        let len = shape.iter().product();
+        let tensor = match self.dtype {
+            Dtype::F32 => {
+                Tensor::from_vec(stream.bells::<f32>(len, mean, stddev), shape, &self.device)
+            }
+            Dtype::F16 => {
+                Tensor::from_vec(stream.bells::<f16>(len, mean, stddev), shape, &self.device)
+            }
+            Dtype::BF16 => {
+                Tensor::from_vec(stream.bells::<bf16>(len, mean, stddev), shape, &self.device)
+            }
+        };
+        tensor.map_err(Error::engine(format!("drawing tensor `{name}`")))
+    }
+}

@@ -1,0 +1,29 @@
+//! What a result file says, for people and for programs. Works on a file alone.
+
+mod rows;
+mod table;
+
+use crate::result::{self, ResultFile};
+
+/// Formats of standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Markdown tables.
+    Md,
+    /// The result file itself.
+    Json,
+    /// One JSON object per case and line.
+    Jsonl,
+    /// One line per case under a header.
+    Csv,
+}
+
+/// The results in a format, ending in a newline.
+pub fn render(results: &[ResultFile], format: Format) -> String {
+    match format {
+        Format::Md => results.iter().map(table::markdown).collect::<Vec<_>>().join("\n"),
+        Format::Json => results.iter().map(result::to_json).collect(),
+        Format::Jsonl => rows::jsonl(results),
+        Format::Csv => rows::csv(results),
+    }
+}

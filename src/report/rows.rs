@@ -1,0 +1,184 @@
+//! One flat row per case, in llama-bench's names, so that scripts that read its output read
+//! ours; what llama-bench does not have follows under names of vLLM or our own.
+
+use serde::Serialize;
+
+use crate::case::Dtype;
+use crate::result::ResultFile;
+use crate::result::file::{CaseFile, LatencyFile, OutcomeFile};
+use crate::stats;
+
+/// A case in flat form. Absent figures are null, or empty in CSV.
+#[derive(Debug, Serialize)]
+struct Row {
+    build_commit: String,
+    build_version: String,
+    cpu_info: String,
+    gpu_info: String,
+    backends: String,
+    model_filename: String,
+    model_type: String,
+    model_size: Option<u64>,
+    model_n_params: Option<u64>,
+    n_threads: u32,
+    type_k: String,
+    type_v: String,
+    devices: String,
+    n_prompt: u32,
+    n_gen: u32,
+    n_depth: u32,
+    test_time: String,
+    avg_ns: Option<u64>,
+    stddev_ns: Option<u64>,
+    avg_ts: Option<f64>,
+    stddev_ts: Option<f64>,
+    model: String,
+    dtype: String,
+    batch_size: u32,
+    test: String,
+    outcome: &'static str,
+    reason: Option<String>,
+    debug_build: bool,
+    flops: u64,
+    bytes_min: u64,
+    mean_ttft_ms: Option<f64>,
+    median_ttft_ms: Option<f64>,
+    p99_ttft_ms: Option<f64>,
+    mean_tpot_ms: Option<f64>,
+    median_tpot_ms: Option<f64>,
+    p99_tpot_ms: Option<f64>,
+    mean_itl_ms: Option<f64>,
+    median_itl_ms: Option<f64>,
+    p99_itl_ms: Option<f64>,
+    mean_e2el_ms: Option<f64>,
+    median_e2el_ms: Option<f64>,
+    p99_e2el_ms: Option<f64>,
+    case_id: String,
+    run_id: String,
+}
+
+/// A row with its samples, one per round; CSV has no place for lists.
+#[derive(Debug, Serialize)]
+struct RowWithSamples {
+    #[serde(flatten)]
+    row: Row,
+    samples_ns: Vec<u64>,
+    samples_ts: Vec<f64>,
+}
+
+/// One JSON object per line.
+pub(super) fn jsonl(results: &[ResultFile]) -> String {
+    let mut text = String::new();
+    for (result, case) in cases(results) {
+        let row = RowWithSamples {
+            row: row(result, case),
+            samples_ns: samples_ns(case).iter().map(|ns| ns.round() as u64).collect(),
+            samples_ts: case
+                .throughput
+                .as_ref()
+                .map_or_else(Vec::new, |t| t.rounds_tokens_per_s.clone()),
+        };
+        text += &serde_json::to_string(&row).expect("a row has string keys only");
+        text.push('\n');
+    }
+    text
+}
+
+/// A header and one line per case.
+pub(super) fn csv(results: &[ResultFile]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for (result, case) in cases(results) {
+        writer.serialize(row(result, case)).expect("a row is flat, and memory takes it");
+    }
+    let bytes = writer.into_inner().expect("memory takes it");
+    String::from_utf8(bytes).expect("every field is a string or a number")
+}
+
+fn cases(results: &[ResultFile]) -> impl Iterator<Item = (&ResultFile, &CaseFile)> {
+    results.iter().flat_map(|result| result.cases.iter().map(move |case| (result, case)))
+}
+
+/// Time of one pass, one value per round.
+fn samples_ns(case: &CaseFile) -> Vec<f64> {
+    let rounds = case.rounds.iter().filter(|round| round.passes > 0);
+    rounds.map(|round| round.total_ns as f64 / round.passes as f64).collect()
+}
+
+fn row(result: &ResultFile, case: &CaseFile) -> Row {
+    let axes = &case.axes;
+    let model = result.plan.models.iter().find(|model| model.label == axes.model);
+    let element_bytes = axes.dtype.parse().ok().map(Dtype::size_bytes);
+    let samples_ns = samples_ns(case);
+    let (outcome, reason) = match &case.outcome {
+        OutcomeFile::Measured => ("measured", None),
+        OutcomeFile::Skipped { reason } => ("skipped", Some(reason.clone())),
+        OutcomeFile::Failed { reason } => ("failed", Some(reason.clone())),
+    };
+    let backend = axes.device.split(':').next().unwrap_or_default().to_uppercase();
+    let latency = |name: &str| case.latencies.iter().find(|latency| latency.metric == name);
+    let ms = |ns: f64| ns / 1e6;
+    let mean = |name| latency(name).map(|l| ms(l.mean_ns));
+    let percentile = |name, key: &str| {
+        latency(name).and_then(|l: &LatencyFile| l.percentiles_ns.get(key)).map(|&ns| ms(ns as f64))
+    };
+    Row {
+        build_commit: result.tool.commit.clone().unwrap_or_else(|| "unknown".into()),
+        build_version: result.tool.version.clone(),
+        cpu_info: result.environment.cpu.model.clone(),
+        gpu_info: String::new(),
+        backends: backend,
+        model_filename: model.map_or_else(String::new, |model| model.origin.clone()),
+        model_type: model.map_or_else(String::new, |model| {
+            let size = crate::units::count_text(model.n_params);
+            format!("{} {size} {}", model.model_type, axes.dtype.to_uppercase())
+        }),
+        model_size: model.zip(element_bytes).map(|(m, bytes)| m.n_params.saturating_mul(bytes)),
+        model_n_params: model.map(|model| model.n_params),
+        n_threads: axes.n_threads,
+        type_k: axes.dtype.clone(),
+        type_v: axes.dtype.clone(),
+        devices: axes.device.clone(),
+        n_prompt: axes.n_prompt,
+        n_gen: axes.n_gen,
+        n_depth: axes.n_depth,
+        test_time: test_time(result, case),
+        avg_ns: stats::mean(&samples_ns).map(|ns| ns.round() as u64),
+        stddev_ns: stats::stddev(&samples_ns).map(|ns| ns.round() as u64),
+        avg_ts: case.throughput.as_ref().map(|t| t.mean_tokens_per_s),
+        stddev_ts: case.throughput.as_ref().and_then(|t| t.stddev_tokens_per_s),
+        model: axes.model.clone(),
+        dtype: axes.dtype.clone(),
+        batch_size: axes.batch_size,
+        test: axes.test.clone(),
+        outcome,
+        reason,
+        debug_build: result.tool.debug_build,
+        flops: case.work.flops.0,
+        bytes_min: case.work.bytes_min.0,
+        mean_ttft_ms: mean("ttft"),
+        median_ttft_ms: percentile("ttft", "p50"),
+        p99_ttft_ms: percentile("ttft", "p99"),
+        mean_tpot_ms: mean("tpot"),
+        median_tpot_ms: percentile("tpot", "p50"),
+        p99_tpot_ms: percentile("tpot", "p99"),
+        mean_itl_ms: mean("itl"),
+        median_itl_ms: percentile("itl", "p50"),
+        p99_itl_ms: percentile("itl", "p99"),
+        mean_e2el_ms: mean("e2el"),
+        median_e2el_ms: percentile("e2el", "p50"),
+        p99_e2el_ms: percentile("e2el", "p99"),
+        case_id: case.id.clone(),
+        run_id: result.run.id.clone(),
+    }
+}
+
+/// When the case's first round began; the run's own start if it had none.
+fn test_time(result: &ResultFile, case: &CaseFile) -> String {
+    let started = result.run.started.parse::<jiff::Timestamp>().ok();
+    let offset_ns = case.rounds.first().and_then(|round| i64::try_from(round.start_ns).ok());
+    started
+        .zip(offset_ns)
+        .and_then(|(started, ns)| started.checked_add(jiff::SignedDuration::from_nanos(ns)).ok())
+        .and_then(|time| time.round(jiff::Unit::Second).ok())
+        .map_or_else(|| result.run.started.clone(), |time| time.to_string())
+}

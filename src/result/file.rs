@@ -1,0 +1,362 @@
+//! The wire types of a result file, format version 1.
+//!
+//! Units stand in names; times are integer nanoseconds; a figure that is absent says why
+//! instead of being zero. `docs/result-format.md` explains the file as a whole.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::result::FormatVersion;
+use crate::units::{Bytes, Flops};
+
+/// A whole result file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResultFile {
+    /// Version of this format.
+    pub format_version: FormatVersion,
+    /// What measured.
+    pub tool: ToolFile,
+    /// When and how it was started.
+    pub run: RunFile,
+    /// What it was measured on.
+    pub environment: EnvironmentFile,
+    /// What was asked for.
+    pub plan: PlanFile,
+    /// One entry for every case of the plan, whatever became of it.
+    pub cases: Vec<CaseFile>,
+}
+
+/// The program that measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolFile {
+    /// Always `benchinf`.
+    pub name: String,
+    /// Version of the package.
+    pub version: String,
+    /// Commit of the sources; absent when they were not built from a repository.
+    pub commit: Option<String>,
+    /// Whether tracked files differed from that commit; absent with it.
+    pub dirty: Option<bool>,
+    /// Cargo features it was built with.
+    pub features: Vec<String>,
+    /// Target triple.
+    pub target: String,
+    /// Instruction set extensions the compiler was allowed to assume.
+    pub target_features: Vec<String>,
+    /// Compiler and its version.
+    pub compiler: String,
+    /// Cargo profile family, `release` or `debug`.
+    pub profile: String,
+    /// Optimisation level.
+    pub opt_level: String,
+    /// Built with debug assertions: its figures say nothing about the hardware.
+    pub debug_build: bool,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// Differs between any two runs.
+    pub id: String,
+    /// UTC, RFC 3339.
+    pub started: String,
+    /// UTC, RFC 3339.
+    pub finished: String,
+    /// By the monotonic clock.
+    pub duration_ns: u64,
+    /// Whether all planned rounds were measured.
+    pub ended: RunEnd,
+    /// The arguments as typed.
+    pub command_line: Vec<String>,
+    /// From the start of the run to the first iteration: models loaded, or their weights drawn.
+    pub time_to_first_iteration_ns: Option<u64>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEnd {
+    /// Every round of the plan was tried.
+    Completed,
+    /// `--max-time` was used up.
+    TimeUp,
+    /// The user stopped it; what was measured until then is here.
+    Interrupted,
+}
+
+/// The machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentFile {
+    /// Operating system and version.
+    pub os: String,
+    /// Kernel version, if the system tells it.
+    pub kernel: Option<String>,
+    /// The processor.
+    pub cpu: CpuFile,
+    /// Memory of the machine, or of the control group that limits this process; absent when the
+    /// system does not tell.
+    pub memory_bytes: Option<Bytes>,
+    /// Memory that was free when the run was planned; absent with it.
+    pub memory_available_bytes: Option<Bytes>,
+}
+
+/// A processor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CpuFile {
+    /// Its name.
+    pub model: String,
+    /// Instruction set architecture.
+    pub architecture: String,
+    /// Cores.
+    pub physical_cores: u32,
+    /// Hardware threads.
+    pub logical_cores: u32,
+    /// Instruction set extensions that were found at run time, among those that decide speed.
+    pub features: Vec<String>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanFile {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Seed of random weights and tokens.
+    pub seed: u64,
+    /// Rounds per case.
+    pub repetitions: u32,
+    /// Warm-up before a case's first round; absent when it was switched off.
+    pub warm_up: Option<LimitsFile>,
+    /// Limits of a round.
+    pub round: LimitsFile,
+    /// Time allowed for the whole run; absent when unbounded.
+    pub max_time_ns: Option<u64>,
+    /// The models.
+    pub models: Vec<ModelFile>,
+}
+
+/// Limits of a warm-up or round: it ends when both minima are met or either maximum is hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsFile {
+    /// Measured time to reach.
+    pub min_ns: u64,
+    /// Passes to reach.
+    pub min_passes: u64,
+    /// Measured time not to exceed; absent when unbounded.
+    pub max_ns: Option<u64>,
+    /// Passes not to exceed; absent when unbounded.
+    pub max_passes: Option<u64>,
+}
+
+/// A model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelFile {
+    /// What cases call it.
+    pub label: String,
+    /// `builtin`, or the path given.
+    pub origin: String,
+    /// Where the weights come from.
+    pub weights: WeightsFile,
+    /// Family.
+    pub model_type: String,
+    /// Number of weights.
+    pub n_params: u64,
+    /// The shape, in Hugging Face's names.
+    pub shape: BTreeMap<String, u64>,
+}
+
+/// Where weights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightsFile {
+    /// Drawn from the plan's seed.
+    Random,
+    /// Read from a checkpoint.
+    Checkpoint,
+}
+
+/// A case and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CaseFile {
+    /// Unique in the file, the same in every run of the same case.
+    pub id: String,
+    /// What was asked.
+    pub axes: AxesFile,
+    /// Work of one pass, counted from the shape.
+    pub work: WorkFile,
+    /// What became of it.
+    pub outcome: OutcomeFile,
+    /// The warm-up, if there was one.
+    pub warm_up: Option<WarmUpFile>,
+    /// The rounds that were measured, in order.
+    pub rounds: Vec<RoundFile>,
+    /// Throughput over the rounds; absent without any.
+    pub throughput: Option<ThroughputFile>,
+    /// Latencies, each with its definition.
+    pub latencies: Vec<LatencyFile>,
+}
+
+/// One point of the sweep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxesFile {
+    /// A label of `plan.models`.
+    pub model: String,
+    /// Number format of weights, activations and KV cache.
+    pub dtype: String,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Processor threads.
+    pub n_threads: u32,
+    /// llama-bench's name of the test, with its depth.
+    pub test: String,
+    /// Prompt tokens per sequence.
+    pub n_prompt: u32,
+    /// Generated tokens per sequence.
+    pub n_gen: u32,
+    /// Cached positions before a pass.
+    pub n_depth: u32,
+    /// Sequences computed together.
+    pub batch_size: u32,
+}
+
+/// Work of one pass over all sequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkFile {
+    /// Tokens computed: prompt and generated.
+    pub tokens: u64,
+    /// Dense floating-point operations, two per multiply-accumulate, causal attention as the
+    /// triangle it is.
+    pub flops: Flops,
+    /// Bytes that must at least be moved.
+    pub bytes_min: Bytes,
+}
+
+/// What became of a case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum OutcomeFile {
+    /// Measured; `rounds` may be fewer than planned if the run ended early.
+    Measured,
+    /// Not tried.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// Tried, and went wrong; it has no figures.
+    Failed {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// Why a warm-up or a round ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopFile {
+    /// Both minima were met.
+    MinimaMet,
+    /// The maximum time was hit first.
+    MaxTime,
+    /// The maximum count was hit first.
+    MaxPasses,
+    /// The user stopped the run.
+    Interrupted,
+}
+
+/// What the warm-up discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmUpFile {
+    /// Passes discarded.
+    pub passes: u64,
+    /// Iterations discarded.
+    pub iterations: u64,
+    /// Their time.
+    pub total_ns: u64,
+    /// The very first iteration of the case.
+    pub cold_start_ns: u64,
+    /// Why it ended.
+    pub stop: StopFile,
+}
+
+/// One round: the unit of replication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundFile {
+    /// When it began, from the start of the run.
+    pub start_ns: u64,
+    /// Passes.
+    pub passes: u64,
+    /// Iterations.
+    pub iterations: u64,
+    /// Sum of the passes' times.
+    pub total_ns: u64,
+    /// The fastest pass.
+    pub min_pass_ns: u64,
+    /// The slowest pass.
+    pub max_pass_ns: u64,
+    /// Why it ended.
+    pub stop: StopFile,
+}
+
+/// Tokens per second over rounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThroughputFile {
+    /// Id of the definition.
+    pub definition: String,
+    /// One value per round: its tokens by its time.
+    pub rounds_tokens_per_s: Vec<f64>,
+    /// Mean of the rounds.
+    pub mean_tokens_per_s: f64,
+    /// Sample standard deviation of the rounds (n − 1); absent for one round.
+    pub stddev_tokens_per_s: Option<f64>,
+    /// Median of the rounds.
+    pub median_tokens_per_s: f64,
+}
+
+/// One latency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyFile {
+    /// `prefill_pass`, `decode_step`, `ttft`, `tpot`, `itl` or `e2el`.
+    pub metric: String,
+    /// Id of the definition.
+    pub definition: String,
+    /// The definition in words.
+    pub description: String,
+    /// Number of values.
+    pub count: u64,
+    /// Exact sum.
+    pub sum_ns: u64,
+    /// Exact minimum.
+    pub min_ns: u64,
+    /// Exact maximum.
+    pub max_ns: u64,
+    /// Mean.
+    pub mean_ns: f64,
+    /// Sample standard deviation (n − 1) of the values; absent for one. Values within a round
+    /// are correlated: this describes them, and bounds nothing.
+    pub stddev_ns: Option<f64>,
+    /// Sum of squared distances from the mean.
+    pub sum_of_squares_ns2: f64,
+    /// Median absolute deviation, within a bucket's precision.
+    pub mad_ns: u64,
+    /// Percentiles that the sample carries, keyed `p50`, `p90`, …
+    pub percentiles_ns: BTreeMap<String, u64>,
+    /// Percentiles that it does not, each with the reason.
+    pub percentiles_absent: BTreeMap<String, String>,
+    /// The distribution.
+    pub histogram: HistogramFile,
+}
+
+/// A distribution that merges exactly with others of the same precision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistogramFile {
+    /// How `data` is written.
+    pub encoding: String,
+    /// Significant decimal digits of a bucket.
+    pub significant_figures: u8,
+    /// Largest value with a bucket of its own.
+    pub max_ns: u64,
+    /// Values above that; they are in the last bucket.
+    pub saturated: u64,
+    /// The buckets.
+    pub data: String,
+}
