@@ -9,6 +9,7 @@
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
+use rayon::prelude::*;
 
 use super::cost::ATTENTION_BLOCK;
 use super::kv_cache::{KvCache, LayerCache};
@@ -185,13 +186,15 @@ impl Attention {
             q = q_norm.forward(&q)?;
             k = k_norm.forward(&k)?;
         }
-        let q = rope.apply(&q, start)?.transpose(1, 2)?.contiguous()?; // (B, H, S, D)
-        let k = rope.apply(&k, start)?.transpose(1, 2)?.contiguous()?; // (B, K, S, D)
+        let q = rope.apply(&q.transpose(1, 2)?.contiguous()?, start)?; // (B, H, S, D)
+        let k = rope.apply(&k.transpose(1, 2)?.contiguous()?, start)?; // (B, K, S, D)
         let v = v.transpose(1, 2)?.contiguous()?;
         let (keys, values) = cache.append(start, &k, &v)?; // (B, K, T, D)
 
+        let dtype = attention_dtype(&q, n_tokens);
+        let (keys, values) = (keys.to_dtype(dtype)?, values.to_dtype(dtype)?);
         let scale = 1.0 / (self.head_dim as f64).sqrt();
-        let q = (q * scale)?;
+        let q = (q.to_dtype(dtype)? * scale)?;
         // Blocks of queries, each against the keys that its last query may see: the triangle,
         // in steps, and never more scores at a time than one block has.
         let blocks = (0..n_tokens)
@@ -207,7 +210,8 @@ impl Attention {
             [one] => one.clone(),
             many => Tensor::cat(many, 1)?, // (B, S, H·D)
         };
-        self.o.forward(&attended.reshape((batch * n_tokens, self.n_heads * self.head_dim))?)
+        let attended = attended.reshape((batch * n_tokens, self.n_heads * self.head_dim))?;
+        self.o.forward(&attended.to_dtype(x.dtype())?)
     }
 
     /// Scaled queries `(B, H, S', D)`, the last of which sees all keys and values
@@ -233,6 +237,17 @@ impl Attention {
             .reshape((batch, n_heads, n_queries, head_dim))?
             .transpose(1, 2)? // (B, S', H, D)
             .reshape((batch, n_queries, n_heads * head_dim))
+    }
+}
+
+/// The format that attention computes in. The engine's processor products of half formats widen
+/// their operands anyway, and in bf16 they widen all the memory behind a view; so what is used
+/// is widened here, once. A single f16 query is the exception: its product reads f16 directly.
+fn attention_dtype(q: &Tensor, n_tokens: usize) -> DType {
+    match q.dtype() {
+        DType::F16 if n_tokens > 1 && q.device().is_cpu() => DType::F32,
+        DType::BF16 if q.device().is_cpu() => DType::F32,
+        dtype => dtype,
     }
 }
 
@@ -304,11 +319,42 @@ impl Linear {
 
     /// `x (N, in)` to `(N, out)`.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.matmul(&self.weight.t()?)?;
+        let y = match self.row_parts(x) {
+            1 => x.matmul(&self.weight.t()?)?,
+            n_parts => self.single_row_product(x, n_parts)?,
+        };
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
         }
+    }
+}
+
+impl Linear {
+    /// In how many parts a product is computed. The engine runs the product of a single row on
+    /// one thread, which leaves most of the memory bandwidth unused; a part for each thread
+    /// takes it. bf16 stays whole: there the engine widens all of a matrix for every part.
+    fn row_parts(&self, x: &Tensor) -> usize {
+        let is_single_row = x.dims()[0] == 1 && x.device().is_cpu();
+        let worth_a_handover = self.weight.elem_count() >= 1 << 16;
+        match x.dtype() {
+            DType::BF16 => 1,
+            _ if is_single_row && worth_a_handover => rayon::current_num_threads(),
+            _ => 1,
+        }
+    }
+
+    /// `x (1, in)` to `(1, out)`, each part a range of outputs.
+    fn single_row_product(&self, x: &Tensor, n_parts: usize) -> Result<Tensor> {
+        let n_out = self.weight.dim(0)?;
+        let parts = (0..n_parts)
+            .into_par_iter()
+            .map(|part| {
+                let (first, end) = (n_out * part / n_parts, n_out * (part + 1) / n_parts);
+                x.matmul(&self.weight.narrow(0, first, end - first)?.t()?)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Tensor::cat(&parts, 1)
     }
 }
 

@@ -39,14 +39,14 @@ impl RopeTable {
         self.cos.dims()[0]
     }
 
-    /// Rotates `x` of shape `(batch, n_tokens, n_heads, head_dim)`, whose first token stands at
+    /// Rotates `x` of shape `(batch, n_heads, n_tokens, head_dim)`, whose first token stands at
     /// position `start`. A head's first half pairs with its second, as Hugging Face's weights
     /// expect.
     pub fn apply(&self, x: &Tensor, start: usize) -> Result<Tensor> {
-        let n_tokens = x.dims4()?.1;
+        let n_tokens = x.dims4()?.2;
         let cos = self.cos.narrow(0, start, n_tokens)?;
         let sin = self.sin.narrow(0, start, n_tokens)?;
-        candle_nn::rotary_emb::rope_thd(x, &cos, &sin)
+        candle_nn::rotary_emb::rope(x, &cos, &sin)
     }
 }
 

@@ -96,6 +96,11 @@ impl<'a> Inference<'a> {
         Ok(Self { decoder, session, device, test, n_depth, first, next, logits: None })
     }
 
+    /// `(batch, vocabulary)` of the last iteration, if there was one.
+    pub fn logits(&self) -> Option<&Tensor> {
+        self.logits.as_ref()
+    }
+
     /// Checks what the last iteration computed.
     ///
     /// # Errors
