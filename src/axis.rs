@@ -53,17 +53,21 @@ impl FromStr for Axis {
     }
 }
 
+/// How a range goes on.
+#[derive(Clone, Copy)]
+enum Step {
+    Add(u32),
+    Multiply(u32),
+}
+
 fn expand(part: &str, first: u32, rest: &str, values: &mut Vec<u32>) -> Result<(), AxisError> {
-    let (last, next): (&str, Box<dyn Fn(u32) -> Option<u32>>) =
-        if let Some((last, step)) = rest.split_once('+') {
-            let step = number(step)?;
-            (last, Box::new(move |v| v.checked_add(step)))
-        } else if let Some((last, factor)) = rest.split_once('*') {
-            let factor = number(factor)?;
-            (last, Box::new(move |v| v.checked_mul(factor)))
-        } else {
-            (rest, Box::new(|v| v.checked_add(1)))
-        };
+    let (last, step) = if let Some((last, step)) = rest.split_once('+') {
+        (last, Step::Add(number(step)?))
+    } else if let Some((last, factor)) = rest.split_once('*') {
+        (last, Step::Multiply(number(factor)?))
+    } else {
+        (rest, Step::Add(1))
+    };
     let last = number(last)?;
     if last < first {
         return Err(AxisError::Downwards { first, last });
@@ -71,8 +75,11 @@ fn expand(part: &str, first: u32, rest: &str, values: &mut Vec<u32>) -> Result<(
     let mut value = Some(first);
     while let Some(v) = value.filter(|&v| v <= last) {
         values.push(v);
-        value = next(v);
-        if value == Some(v) {
+        value = match step {
+            Step::Add(step) => v.checked_add(step),
+            Step::Multiply(factor) => v.checked_mul(factor),
+        };
+        if value.is_some_and(|next| next <= v) {
             return Err(AxisError::NeverEnds(part.to_owned()));
         }
         if values.len() > MAX_VALUES {

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use crate::units::Bytes;
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -125,18 +127,18 @@ pub enum Error {
          choose a smaller model or --dtype"
     )]
     OutOfMemory {
-        /// Total, formatted.
-        needed: String,
-        /// Weights of all models and dtypes in the plan, formatted.
-        weights: String,
-        /// Key and value cache of the largest case, formatted.
-        cache: String,
-        /// Activations of the largest case, formatted.
-        step: String,
+        /// Total.
+        needed: Bytes,
+        /// Weights of all models and dtypes in the plan.
+        weights: Bytes,
+        /// Key and value cache of the largest case.
+        cache: Bytes,
+        /// Activations of the largest case.
+        step: Bytes,
         /// The case that decides.
         case: String,
-        /// Memory that is free, formatted.
-        present: String,
+        /// Memory that is free.
+        present: Bytes,
     },
 
     /// `--device cuda` on a build without CUDA.

@@ -105,12 +105,12 @@ impl Plan {
         let (memory, largest) = memory_need(&models, &cases);
         if let Some(present) = memory_present.filter(|present| memory.total() > *present) {
             return Err(Error::OutOfMemory {
-                needed: memory.total().to_string(),
-                weights: memory.weights.to_string(),
-                cache: memory.kv_cache.to_string(),
-                step: memory.activations.to_string(),
+                needed: memory.total(),
+                weights: memory.weights,
+                cache: memory.kv_cache,
+                step: memory.activations,
                 case: largest,
-                present: present.to_string(),
+                present,
             });
         }
         Ok(Self { models, cases, settings, memory })

@@ -1,5 +1,7 @@
 //! Where a decoder's tensors come from.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
 
@@ -32,6 +34,7 @@ pub struct Weights {
     dtype: Dtype,
     device: Device,
     n_layers: usize,
+    n_given: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -50,7 +53,13 @@ impl Weights {
             ModelSource::Builtin | ModelSource::Config(_) => Source::Random { seed },
             ModelSource::Checkpoint(directory) => Source::Checkpoint(Checkpoint::open(directory)?),
         };
-        Ok(Self { source, dtype, device: device.clone(), n_layers: spec.config.n_layers })
+        Ok(Self {
+            source,
+            dtype,
+            device: device.clone(),
+            n_layers: spec.config.n_layers,
+            n_given: AtomicU64::new(0),
+        })
     }
 
     /// The number format of every tensor.
@@ -63,11 +72,17 @@ impl Weights {
         &self.device
     }
 
+    /// How many weights have been given so far.
+    pub fn n_given(&self) -> u64 {
+        self.n_given.load(Ordering::Relaxed)
+    }
+
     /// The tensor called `name`.
     ///
     /// # Errors
     /// [`Error::MissingTensor`], [`Error::TensorShape`], or what is wrong with the file.
     pub fn tensor(&self, name: &str, shape: &[usize], role: Role) -> Result<Tensor> {
+        self.n_given.fetch_add(shape.iter().product::<usize>() as u64, Ordering::Relaxed);
         match &self.source {
             Source::Random { seed } => self.draw(*seed, name, shape, role),
             Source::Checkpoint(checkpoint) => {

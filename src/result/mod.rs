@@ -1,6 +1,6 @@
 //! Result files: what a run leaves behind, readable on any machine by any build.
 //!
-//! The types of [`file`] are the wire format and nothing else; the live types stand where the
+//! The types of [`mod@file`] are the wire format and nothing else; the live types stand where the
 //! work is done. Nothing here runs a model or prints.
 
 mod environment;

@@ -73,7 +73,7 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, default_value = "0")]
     pub(in crate::cli) seed: u64,
 
-    /// Result file [default: results/<UTC>-<device>-<model>.json].
+    /// Result file [default: results/TIME-DEVICE-MODEL.json, the time in UTC].
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) out: Option<PathBuf>,
 

@@ -59,7 +59,7 @@ pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
             finished: jiff::Timestamp::now().to_string(),
             duration_ns: clock.now_ns(),
             ended: summary.ended,
-            command_line: std::env::args().collect(),
+            command_line: command_line(),
             time_to_first_iteration_ns: summary.first_iteration_ns,
         },
         environment,
@@ -146,6 +146,12 @@ fn default_path(started: jiff::Timestamp, plan: &Plan) -> PathBuf {
     };
     // Two runs in one second get two files.
     (1..).map(path).find(|path| !path.exists()).unwrap_or_else(|| path(1))
+}
+
+/// The arguments as typed, after the program's name: where it is installed is nobody's business.
+fn command_line() -> Vec<String> {
+    let arguments = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    std::iter::once("benchinf".to_owned()).chain(arguments).collect()
 }
 
 /// Differs between runs: the time in nanoseconds and the process.

@@ -1,0 +1,132 @@
+//! Properties of the decoder on random weights.
+
+use benchinf::case::{DeviceSpec, Dtype};
+use benchinf::device::Device;
+use benchinf::kernels::Threads;
+use benchinf::model::weights::Weights;
+use benchinf::model::{Decoder, DecoderConfig, ModelSource, ModelSpec, cost};
+use candle_core::{DType, Tensor};
+use proptest::prelude::*;
+
+const SEED: u64 = 11;
+
+fn spec(json: serde_json::Value) -> ModelSpec {
+    let config = DecoderConfig::parse(&json.to_string(), "test").unwrap();
+    ModelSpec { label: "test".into(), source: ModelSource::Builtin, config }
+}
+
+fn decoder(spec: &ModelSpec, dtype: Dtype) -> Decoder {
+    let device = Device::open(DeviceSpec::Cpu).unwrap();
+    let weights = Weights::open(spec, SEED, dtype, device.engine()).unwrap();
+    Decoder::new(&spec.config, &weights, spec.config.n_positions).unwrap()
+}
+
+/// Logits after `rows` of tokens, computed in passes of the given lengths.
+fn logits(decoder: &Decoder, rows: &[Vec<u32>], passes: &[usize]) -> Vec<Vec<f32>> {
+    let device = candle_core::Device::Cpu;
+    let mut cache = decoder.cache(rows.len(), decoder.n_positions()).unwrap();
+    let mut logits = None;
+    let mut start = 0;
+    for &n in passes {
+        let tokens: Vec<u32> = rows.iter().flat_map(|row| row[start..start + n].to_vec()).collect();
+        let tokens = Tensor::from_vec(tokens, (rows.len(), n), &device).unwrap();
+        logits = Some(decoder.forward(&tokens, &mut cache).unwrap());
+        start += n;
+    }
+    assert_eq!((start, cache.len()), (rows[0].len(), rows[0].len()));
+    logits.unwrap().to_dtype(DType::F32).unwrap().to_vec2().unwrap()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    let difference = norm(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b)));
+    difference / norm(&mut b.iter().map(|&b| f64::from(b)))
+}
+
+fn shape() -> impl Strategy<Value = ModelSpec> {
+    let family = prop::sample::select(vec!["llama", "mistral", "qwen2", "qwen3"]);
+    (family, 1_usize..4, 1_usize..4, 1_usize..9, any::<bool>(), 5_usize..40).prop_map(
+        |(family, kv_heads, group, half_head, tied, width)| {
+            spec(serde_json::json!({
+                "model_type": family, "vocab_size": 31, "hidden_size": width,
+                "intermediate_size": width + 7, "num_hidden_layers": 2,
+                "num_attention_heads": kv_heads * group, "num_key_value_heads": kv_heads,
+                "head_dim": 2 * half_head, "max_position_embeddings": 300,
+                "rms_norm_eps": 1e-5, "tie_word_embeddings": tied,
+            }))
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// A prompt in one pass, in two, or token by token: the same logits. Lengths go beyond one
+    /// block of attention, and the second sequence must not leak into the first.
+    #[test]
+    fn any_split_and_batch_gives_the_same_logits(
+        spec in shape(),
+        n_tokens in 1_usize..280,
+        cut in 0.0_f64..1.0,
+    ) {
+        let decoder = decoder(&spec, Dtype::F32);
+        let row = |salt: u32| (0..n_tokens as u32).map(|i| (i * i + salt * 7 + 3) % 31).collect();
+        let rows: Vec<Vec<u32>> = vec![row(0), row(1)];
+        let whole = logits(&decoder, &rows, &[n_tokens]);
+        let cut = ((n_tokens as f64 * cut) as usize).max(1);
+        let split: Vec<usize> = [cut, n_tokens - cut].into_iter().filter(|&n| n > 0).collect();
+        let parts = logits(&decoder, &rows, &split);
+        let alone = logits(&decoder, &rows[..1], &[n_tokens]);
+        for (a, b) in [(&parts[0], &whole[0]), (&parts[1], &whole[1]), (&alone[0], &whole[0])] {
+            prop_assert!(distance(a, b) < 1e-5, "{:e}", distance(a, b));
+        }
+        prop_assert!(distance(&whole[0], &whole[1]) > 1e-3 || n_tokens == 1);
+        if n_tokens <= 12 {
+            let steps = logits(&decoder, &rows, &vec![1; n_tokens]);
+            prop_assert!(distance(&steps[1], &whole[1]) < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn weights_are_counted_as_they_are_loaded() {
+    for family in ["llama", "mistral", "qwen2", "qwen3"] {
+        for tied in [true, false] {
+            let spec = spec(serde_json::json!({
+                "model_type": family, "vocab_size": 31, "hidden_size": 24,
+                "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 6,
+                "num_key_value_heads": 3, "head_dim": 10, "max_position_embeddings": 8,
+                "rms_norm_eps": 1e-5, "tie_word_embeddings": tied, "attention_bias": true,
+                "mlp_bias": true,
+            }));
+            let weights =
+                Weights::open(&spec, SEED, Dtype::F32, &candle_core::Device::Cpu).unwrap();
+            Decoder::new(&spec.config, &weights, 8).unwrap();
+            assert_eq!(weights.n_given(), cost::n_params(&spec.config), "{family} {tied}");
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let tiny = ModelSpec::resolve("tiny").unwrap();
+    let rows = vec![(0..200).map(|i| i * 37 % 512).collect::<Vec<u32>>()];
+    let mut threads = Threads::default();
+    let mut run =
+        |n| threads.run(n, || logits(&decoder(&tiny, Dtype::F32), &rows, &[199, 1])).unwrap();
+    let one = run(1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(3));
+}
+
+#[test]
+fn half_formats_stay_close_to_f32() {
+    let tiny = ModelSpec::resolve("tiny").unwrap();
+    let rows = vec![(0..300).map(|i| i * 31 % 512).collect::<Vec<u32>>()];
+    let of = |dtype| logits(&decoder(&tiny, dtype), &rows, &[299, 1]).remove(0);
+    let exact = of(Dtype::F32);
+    for (dtype, tolerance) in [(Dtype::F16, 5e-3), (Dtype::BF16, 4e-2)] {
+        let distance = distance(&of(dtype), &exact);
+        assert!(distance < tolerance, "{dtype}: {distance:e}");
+    }
+}

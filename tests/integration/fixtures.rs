@@ -1,0 +1,87 @@
+//! `tests/data/results` holds a file of every format version ever written, and files that must
+//! be refused, each with its message.
+
+use benchinf::result;
+
+use crate::{Sandbox, repository};
+
+#[test]
+fn every_version_is_still_read_and_reported() {
+    let sandbox = Sandbox::new();
+    let mut n = 0;
+    for entry in std::fs::read_dir(repository("tests/data/results/valid")).unwrap() {
+        let path = entry.unwrap().path();
+        let file = result::read(&path).unwrap_or_else(|e| panic!("{e}"));
+        assert!(!file.cases.is_empty());
+        for format in ["md", "json", "jsonl", "csv"] {
+            let mut command = sandbox.benchinf(&format!("report -o {format}"));
+            let output = command.arg(&path).assert().success();
+            assert!(!output.get_output().stdout.is_empty(), "{format}");
+        }
+        n += 1;
+    }
+    assert!(n >= 1);
+}
+
+#[test]
+fn what_is_read_is_written_again_to_the_byte() {
+    let path = repository("tests/data/results/valid/v1.0.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let again = result::to_json(&result::read(&path).unwrap());
+    let first_difference = text.lines().zip(again.lines()).find(|(a, b)| a != b);
+    assert_eq!(first_difference, None);
+    assert_eq!(text.len(), again.len());
+}
+
+#[test]
+fn spoiled_files_are_refused_in_plain_words() {
+    let sandbox = Sandbox::new();
+    let path = repository("tests/data/results/valid/v1.0.json");
+    let good = std::fs::read_to_string(path).unwrap();
+    let (first_id, second_id) = (nth_case_id(&good, 0), nth_case_id(&good, 1));
+    let count = good.split("\"count\": ").nth(1).unwrap().split(',').next().unwrap();
+    let cases: [(String, &str); 9] = [
+        (String::new(), "this is not a result file"),
+        ("{}".into(), "missing field `format_version`"),
+        ("\u{feff}[1,2]".into(), "this is not a result file"),
+        (good[..good.len() / 2].into(), "this is not a result file"),
+        (
+            good.replacen("\"1.0\"", "\"2.0\"", 1),
+            "format version 2.0 is newer than this benchinf reads (1.0)",
+        ),
+        (good.replacen("\"1.0\"", "\"one\"", 1), "`one` is not a format version"),
+        (good.replacen("\"seed\"", "\"sead\"", 1), "damaged or was edited: missing field `seed`"),
+        (good.replacen(&first_id, &second_id, 1), "appears twice"),
+        (
+            good.replacen(&format!("\"count\": {count}"), "\"count\": 7", 1),
+            "count is 7, but the histogram holds",
+        ),
+    ];
+    for (text, words) in cases {
+        std::fs::write(sandbox.path("spoiled.json"), text).unwrap();
+        let output = sandbox.benchinf("report spoiled.json").assert().code(2);
+        let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(stderr.starts_with("error: spoiled.json: "), "{stderr}");
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+}
+
+#[test]
+fn a_newer_minor_version_with_more_keys_is_read() {
+    let sandbox = Sandbox::new();
+    let path = repository("tests/data/results/valid/v1.0.json");
+    let good = std::fs::read_to_string(path).unwrap();
+    let newer = good.replacen(
+        "\"format_version\": \"1.0\"",
+        "\"news\": {}, \"format_version\": \"1.9\"",
+        1,
+    );
+    std::fs::write(sandbox.path("newer.json"), newer).unwrap();
+    sandbox.benchinf("report newer.json").assert().success();
+}
+
+/// The id of a case, as the text has it; the run's own id comes first in the file.
+fn nth_case_id(text: &str, n: usize) -> String {
+    let line = text.lines().filter(|line| line.contains("\"id\": \"")).nth(n + 1).unwrap();
+    line.trim().to_owned()
+}
