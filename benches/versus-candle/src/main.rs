@@ -11,8 +11,8 @@
 
 use std::time::Instant;
 
-use benchinf::case::{Dtype, Test};
 use benchinf::case::{Case, DeviceSpec};
+use benchinf::case::{Dtype, Test};
 use benchinf::device::{Device, engine_dtype};
 use benchinf::kernels::Threads;
 use benchinf::measure::Workload;
@@ -106,7 +106,8 @@ fn main() -> Fallible<()> {
     let n_threads = result::physical_cores();
     let spec = ModelSpec::resolve(&model)?;
     println!("{model} {dtype}, {n_threads} threads, pp{n_prompt} and tg{n_gen}, {rounds} rounds");
-    Threads::default().run(n_threads, || compare(&spec, dtype, n_threads, n_prompt, n_gen, rounds))?
+    Threads::default()
+        .run(n_threads, || compare(&spec, dtype, n_threads, n_prompt, n_gen, rounds))?
 }
 
 fn compare(
@@ -123,8 +124,11 @@ fn compare(
     let json = builtin::find(&spec.label).ok_or("name a built-in model")?.config_json;
     let config = serde_json::from_str::<LlamaConfig>(json)?.into_config(false);
     let engine_dtype = engine_dtype(dtype);
-    let builder =
-        VarBuilder::from_backend(Box::new(SameWeights(weights()?)), engine_dtype, device.engine().clone());
+    let builder = VarBuilder::from_backend(
+        Box::new(SameWeights(weights()?)),
+        engine_dtype,
+        device.engine().clone(),
+    );
     let peer = Peer { llama: Llama::load(builder, &config)?, config, dtype: engine_dtype };
 
     let case = |test| Case {
@@ -157,7 +161,10 @@ fn compare(
     println!("relative difference of logits: {:.1e}", difference(&our_logits, &peer_logits)?);
 
     let (mut prefill_ratios, mut decode_ratios) = (Vec::new(), Vec::new());
-    println!("{:>5} {:>12} {:>12} {:>12} {:>12}", "round", "pp ours", "pp candle", "tg ours", "tg candle");
+    println!(
+        "{:>5} {:>12} {:>12} {:>12} {:>12}",
+        "round", "pp ours", "pp candle", "tg ours", "tg candle"
+    );
     for round in 0..rounds {
         let (our_prefill, _) = ours(&prefill)?;
         let (peer_prefill, _, peer_decode) = peer.run(&prompt, n_gen as usize)?;
