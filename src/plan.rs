@@ -132,6 +132,9 @@ impl Plan {
 /// products efficient, few enough that a deep cache needs no deep activations.
 pub const FILL_CHUNK: u32 = 512;
 
+/// More threads than any machine runs at once, and few enough that a system can start them.
+const MAX_THREADS: u32 = 4096;
+
 fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
     let zero = |flag, problem: &str| {
         Err(Error::BadValue { flag, value: "0".into(), problem: problem.into() })
@@ -141,6 +144,13 @@ fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
     }
     if axes.n_threads.contains(&0) {
         return zero("--threads", "a run needs at least 1 thread");
+    }
+    if let Some(n) = axes.n_threads.iter().find(|n| **n > MAX_THREADS) {
+        return Err(Error::BadValue {
+            flag: "--threads",
+            value: n.to_string(),
+            problem: format!("at most {MAX_THREADS} threads can be asked for"),
+        });
     }
     if settings.repetitions == 0 {
         return zero("--repetitions", "a case needs at least 1 round");

@@ -24,8 +24,9 @@ impl Destination {
     /// # Errors
     /// [`Error::OutputExists`] or [`Error::Write`].
     pub fn prepare(path: PathBuf, replace: bool) -> Result<Self> {
-        if path.is_dir() {
-            let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
+        if path.exists() && !path.is_file() {
+            // Renaming over a device or a pipe would remove it.
+            let source = std::io::Error::other("it is not a regular file");
             return Err(Error::Write { path, source });
         }
         if !replace && path.exists() {
@@ -56,7 +57,8 @@ impl Destination {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
         let mut file = builder.tempfile_in(directory(&self.path)).map_err(failed())?;
-        file.write_all(to_json(result).as_bytes()).map_err(failed())?;
+        // Through the file itself: the wrapper's errors name the temporary path.
+        file.as_file_mut().write_all(to_json(result).as_bytes()).map_err(failed())?;
         file.as_file().sync_all().map_err(failed())?;
         let persisted = match self.replace {
             true => file.persist(&self.path),

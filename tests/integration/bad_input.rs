@@ -36,6 +36,7 @@ fn command_lines() {
         ("-m tiny -b 100000000", "of memory"),
         ("-m tiny -b 0", "--batch-size 0: a batch has at least 1 sequence"),
         ("-m tiny -t 0", "--threads 0"),
+        ("-m tiny -t 4294967295", "--threads 4294967295: at most 4096 threads"),
         ("-m tiny -r 0", "--repetitions 0"),
         ("-m tiny -p 1-8*1", "never ends"),
         ("-m tiny -p x", "`x` is not a whole number"),
@@ -70,7 +71,10 @@ fn output_paths() {
     refused(&sandbox, "-m tiny --out there.json/x.json", None, "cannot write there.json/x.json");
     refused(&sandbox, "-m tiny --out", Some(Path::new("/proc/no/result.json")), "cannot write");
     std::fs::create_dir(sandbox.path("directory")).unwrap();
-    refused(&sandbox, "-m tiny --out directory", None, "cannot write directory");
+    for other in ["directory", "/dev/null", "/dev/full"] {
+        let words = format!("cannot write {other}: it is not a regular file");
+        refused(&sandbox, &format!("-m tiny --force --out {other}"), None, &words);
+    }
 
     let args = "-m tiny -p 2 -n 0 -r 1 --min-time 0 --out there.json --force -q";
     sandbox.benchinf(args).assert().success();

@@ -66,8 +66,10 @@ pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
         plan: result::plan_file(&plan),
         cases: summary.cases.iter().map(result::case_result).collect(),
     };
-    destination.write(&file)?;
+    // Even if the disk has filled up meanwhile, the figures are not lost.
+    let written = destination.write(&file);
     print(&report::render(std::slice::from_ref(&file), args.output.into()))?;
+    written?;
     progress.say(&format!("result file: {}", destination.path().display()));
     Ok(exit_code(&file))
 }
@@ -175,13 +177,19 @@ fn dry_run(plan: &Plan, destination: &Destination) -> String {
     text
 }
 
-/// The first Ctrl-C ends the run after the iteration under way and keeps what was measured; the
-/// second ends the process.
+/// The first Ctrl-C ends the run after the iteration under way and keeps what was measured.
+/// Another one ends the process, unless it comes at once: wrappers such as `timeout` signal both
+/// the process and its group.
 fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+    const SAME_REQUEST_NS: u64 = 500_000_000;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
+    let clock = MonotonicClock::default();
+    let mut first_ns = None;
     ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
+        flag.store(true, Ordering::Relaxed);
+        let now_ns = clock.now_ns();
+        if now_ns - *first_ns.get_or_insert(now_ns) > SAME_REQUEST_NS {
             std::process::exit(i32::from(exit::INTERRUPTED));
         }
     })
