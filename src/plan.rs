@@ -133,7 +133,7 @@ impl Plan {
 pub const FILL_CHUNK: u32 = 512;
 
 /// More threads than any machine runs at once, and few enough that a system can start them.
-const MAX_THREADS: u32 = 4096;
+pub const MAX_THREADS: u32 = 4096;
 
 fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
     let zero = |flag, problem: &str| {

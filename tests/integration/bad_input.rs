@@ -48,6 +48,7 @@ fn command_lines() {
         ("-m tiny --min-time 5x", "`5x` is not a time"),
         ("-m tiny --frobnicate", "unexpected argument"),
         ("logits -m tiny --tokens 1,512", "id 512 is not below the vocabulary size 512"),
+        ("logits -m tiny --tokens 1 -t 0", "--threads"),
         ("logits -m tiny", "--tokens"),
         ("report missing.json", "cannot read missing.json"),
     ] {

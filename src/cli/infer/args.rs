@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::value_parser;
+
 use crate::axis::Axis;
 use crate::case::{DeviceSpec, Dtype};
 use crate::cli::args::OutputFormat;
 use crate::model::builtin;
+use crate::plan::MAX_THREADS;
 
 /// Every axis takes lists and ranges: `128,512`, `0-4096+1024` (step), `1-32*2` (factor). All
 /// combinations are run.
@@ -113,7 +116,7 @@ pub(in crate::cli) struct LogitsArgs {
     pub(in crate::cli) dtype: Dtype,
 
     /// Processor threads [default: physical cores].
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MAX_THREADS)))]
     pub(in crate::cli) threads: Option<u32>,
 
     /// Seed of random weights.

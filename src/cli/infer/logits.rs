@@ -20,7 +20,7 @@ struct Logits<'a> {
 
 pub(in crate::cli) fn run(args: LogitsArgs) -> Result<ExitCode> {
     let spec = ModelSpec::resolve(&args.model)?;
-    let n_threads = args.threads.unwrap_or_else(result::physical_cores).max(1);
+    let n_threads = args.threads.unwrap_or_else(result::physical_cores);
     let logits =
         workload::last_logits(&spec, args.device, args.dtype, args.seed, n_threads, &args.tokens)?;
     let object = Logits {
