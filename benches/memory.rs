@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use benchinf::case::DeviceSpec;
-use benchinf::measure::{Limits, MonotonicClock};
+use benchinf::measure::MonotonicClock;
 use benchinf::model::ModelSpec;
 use benchinf::plan::{Axes, Plan, Settings};
 use benchinf::{result, runner};
@@ -24,6 +24,8 @@ const ROWS: &[&str] = &[
     "smollm2-135m f32 512 8 0 1",
     "smollm2-135m f16 512 8 0 1",
     "smollm2-135m bf16 64 2 0 1",
+    "smollm2-135m bf16 16 2 512 8",
+    "smollm2-135m f16 64 2 2048 8",
     "smollm2-135m f32 512 8 2048 8",
     "qwen2.5-0.5b f32 512 2 0 1",
     "qwen3-0.6b f16 128 2 0 4",
@@ -40,7 +42,9 @@ fn main() -> Fallible<()> {
     if args.is_empty() {
         args = ROWS.iter().map(|row| (*row).to_owned()).collect();
     }
-    println!("model dtype prompt generated depth batch: peak / (weights + cache + activations)");
+    println!(
+        "model dtype prompt generated depth batch: peak / (weights + cache + activations + histograms)"
+    );
     for row in args {
         let status =
             Command::new(std::env::current_exe()?).arg("row").args(row.split(' ')).status()?;
@@ -64,13 +68,12 @@ fn row(args: &[String]) -> Fallible<()> {
         n_depths: vec![number(4)?],
         batch_sizes: vec![number(5)?],
     };
-    let limits = Limits { min_ns: 0, min_passes: 1, max_ns: u64::MAX, max_passes: u64::MAX };
     let settings = Settings {
         device: DeviceSpec::Cpu,
         seed: 0,
         repetitions: 1,
-        warm_up: Some(limits),
-        round: limits,
+        warm_up_passes: 1,
+        min_time_ns: 0,
         max_time_ns: None,
     };
     let plan = Plan::new(axes, settings, result::available_memory())?;
@@ -81,12 +84,13 @@ fn row(args: &[String]) -> Fallible<()> {
     let ratio = peak as f64 / need.total().0 as f64;
     let verdict = if ratio < TARGET { "met" } else { "MISSED" };
     println!(
-        "{}: {} / ({} + {} + {}) = {ratio:.2} (target {TARGET}, {verdict})",
+        "{}: {} / ({} + {} + {} + {}) = {ratio:.2} (target {TARGET}, {verdict})",
         args.join(" "),
         benchinf::units::Bytes(peak),
         need.weights,
         need.kv_cache,
         need.activations,
+        need.histograms,
     );
     Ok(())
 }

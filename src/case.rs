@@ -181,7 +181,7 @@ impl Case {
         }
     }
 
-    /// A name that is unique in a plan and the same in every run of the same case.
+    /// The axes in one word, unique in a plan.
     pub fn id(&self) -> String {
         let Case { model, dtype, device, n_threads, test, n_depth, batch_size } = self;
         format!("{model}/{dtype}/{device}/t{n_threads}/b{batch_size}/{test}@d{n_depth}")

@@ -104,10 +104,19 @@ pub enum Error {
         problem: String,
     },
 
+    /// The axes multiply to more cases than one run can hold.
+    #[error(
+        "the axes multiply to more than {max} cases: shorten one of -m, --dtype, -t, -b, -d, -p, -n or -pg"
+    )]
+    TooManyCases {
+        /// Most cases of one plan.
+        max: usize,
+    },
+
     /// A case needs more positions than the model has.
     #[error(
         "{case} needs {needed} positions, but {model} has {limit}: lower -d, -p or -n so that \
-         their sum fits"
+         their sum fits, or give fewer --tokens"
     )]
     ContextTooLong {
         /// The case's name.

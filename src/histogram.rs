@@ -7,7 +7,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerial
 
 use crate::stats::Moments;
 
-/// Largest value with a bucket of its own: one hour in nanoseconds.
+/// Largest value that is told apart: one hour in nanoseconds.
 pub const MAX_NS: u64 = 3_600_000_000_000;
 
 /// Significant decimal digits a bucket keeps: a percentile is right within 0.1 %.
@@ -16,34 +16,41 @@ pub const SIGNIFICANT_FIGURES: u8 = 3;
 /// How [`Histogram::encode`] writes the buckets.
 pub const ENCODING: &str = "hdr-v2-deflate-base64";
 
-/// Durations in nanoseconds.
-#[derive(Clone, Debug)]
+/// Durations in nanoseconds. Buckets are allocated with the first one, and grow with the largest.
+#[derive(Clone, Debug, Default)]
 pub struct Histogram {
-    buckets: Hdr<u64>,
+    buckets: Option<Hdr<u64>>,
     moments: Moments,
     saturated: u64,
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        let buckets = Hdr::new_with_bounds(1, MAX_NS, SIGNIFICANT_FIGURES)
-            .expect("constant bounds satisfy the crate's conditions");
-        Self { buckets, moments: Moments::default(), saturated: 0 }
-    }
+fn no_buckets() -> Hdr<u64> {
+    Hdr::new(SIGNIFICANT_FIGURES).expect("the constant is within the crate's 0 to 5")
 }
 
 impl Histogram {
-    /// Takes one duration in. Above [`MAX_NS`] it lands in the last bucket and is counted as
-    /// saturated; the moments stay exact either way.
+    /// Memory of a histogram whose largest value is a second, in bytes.
+    pub const TYPICAL_BYTES: u64 = 20 * 1024 * 8;
+
+    /// Takes one duration in. Above [`MAX_NS`] it is counted there and as saturated; the moments
+    /// stay exact either way.
     pub fn record(&mut self, ns: u64) {
-        self.buckets.saturating_record(ns);
+        self.buckets
+            .get_or_insert_with(no_buckets)
+            .record(ns.min(MAX_NS))
+            .expect("buckets grow up to an hour without overflow");
         self.saturated += u64::from(ns > MAX_NS);
         self.moments.record(ns);
     }
 
     /// Takes all of `other` in, as if each duration had been recorded here.
     pub fn merge(&mut self, other: &Self) {
-        self.buckets.add(&other.buckets).expect("all histograms of this type have the same bounds");
+        if let Some(theirs) = &other.buckets {
+            self.buckets
+                .get_or_insert_with(no_buckets)
+                .add(theirs)
+                .expect("histograms of this type have one precision and grow");
+        }
         self.saturated += other.saturated;
         self.moments.merge(&other.moments);
     }
@@ -61,8 +68,8 @@ impl Histogram {
     /// The value at quantile `q` in 0..=1, within the bucket's precision and never outside the
     /// exact extremes; absent when empty.
     pub fn quantile(&self, q: f64) -> Option<u64> {
-        (self.moments.count > 0)
-            .then(|| self.buckets.value_at_quantile(q).clamp(self.moments.min, self.moments.max))
+        let buckets = self.buckets.as_ref()?;
+        Some(buckets.value_at_quantile(q).clamp(self.moments.min, self.moments.max))
     }
 
     /// Median absolute deviation from the median, within the buckets' precision; absent when
@@ -71,6 +78,7 @@ impl Histogram {
         let median = self.quantile(0.5)?;
         let mut distances: Vec<(u64, u64)> = self
             .buckets
+            .as_ref()?
             .iter_recorded()
             .map(|it| {
                 let value = it.value_iterated_to().clamp(self.moments.min, self.moments.max);
@@ -92,9 +100,17 @@ impl Histogram {
     /// The buckets in HdrHistogram's V2 deflate format, as base64: any HdrHistogram library
     /// reads it.
     pub fn encode(&self) -> String {
+        // As many buckets as the largest value needs, however they came to grow: the same
+        // content gives the same text.
+        let max = self.moments.max.clamp(2, MAX_NS);
+        let mut buckets = Hdr::new_with_bounds(1, max, SIGNIFICANT_FIGURES)
+            .expect("bounds between 2 ns and an hour satisfy the crate's conditions");
+        if let Some(ours) = &self.buckets {
+            buckets.add(ours).expect("no value exceeds the largest");
+        }
         let mut bytes = Vec::new();
         V2DeflateSerializer::new()
-            .serialize(&self.buckets, &mut bytes)
+            .serialize(&buckets, &mut bytes)
             .expect("writing to memory cannot fail");
         base64::engine::general_purpose::STANDARD.encode(bytes)
     }

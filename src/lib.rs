@@ -2,7 +2,7 @@
 //! latency histograms, and writes result files that say how each figure came about.
 //!
 //! The library is cut by what each part must *not* know; `docs/architecture.md` has the map and
-//! `tests/house.rs` holds it as a test. Data goes one way:
+//! `tests/integration/house.rs` holds it as a test. Data goes one way:
 //!
 //! ```text
 //! cli → plan → runner → workload → model → kernels → device      what runs

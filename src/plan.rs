@@ -1,10 +1,11 @@
 //! From axes to the list of cases, wholly validated before anything runs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::case::{Case, DeviceSpec, Dtype, Test};
 use crate::error::{Error, Result};
-use crate::measure::Limits;
+use crate::histogram::Histogram;
+use crate::measure::{Limits, Recorder};
 use crate::model::{DecoderConfig, ModelSpec, cost};
 use crate::units::Bytes;
 
@@ -29,6 +30,23 @@ pub struct Axes {
     pub batch_sizes: Vec<u32>,
 }
 
+impl Axes {
+    /// The product of all axes, repeated values included; absent when it overflows.
+    fn n_cases_at_most(&self) -> Option<usize> {
+        let n_tests = self.n_prompts.len() + self.n_gens.len() + self.requests.len();
+        [
+            self.models.len(),
+            self.dtypes.len(),
+            self.n_threads.len(),
+            self.n_depths.len(),
+            self.batch_sizes.len(),
+            n_tests,
+        ]
+        .into_iter()
+        .try_fold(1_usize, usize::checked_mul)
+    }
+}
+
 /// How each case is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -38,12 +56,25 @@ pub struct Settings {
     pub seed: u64,
     /// Rounds per case.
     pub repetitions: u32,
-    /// Limits of a warm-up; absent for none.
-    pub warm_up: Option<Limits>,
-    /// Limits of a round.
-    pub round: Limits,
+    /// Passes of a warm-up at least; 0 for no warm-up.
+    pub warm_up_passes: u64,
+    /// Time that a round, and a warm-up, measures at least.
+    pub min_time_ns: u64,
     /// Time for the whole run, if it is bounded.
     pub max_time_ns: Option<u64>,
+}
+
+impl Settings {
+    /// Limits of a round.
+    pub fn round(&self) -> Limits {
+        Limits { min_ns: self.min_time_ns, min_passes: 1, max_ns: u64::MAX, max_passes: u64::MAX }
+    }
+
+    /// Limits of a warm-up; absent when it is switched off.
+    pub fn warm_up(&self) -> Option<Limits> {
+        let min_passes = self.warm_up_passes;
+        (min_passes > 0).then_some(Limits { min_passes, ..self.round() })
+    }
 }
 
 /// A case of a plan, with the model it runs.
@@ -66,6 +97,7 @@ pub struct Plan {
     pub settings: Settings,
     /// What the plan needs at its peak.
     pub memory: MemoryNeed,
+    cache_positions: HashMap<CacheKey, u64>,
 }
 
 /// An estimate of peak memory, for planning.
@@ -77,12 +109,14 @@ pub struct MemoryNeed {
     pub kv_cache: Bytes,
     /// Activations of that case.
     pub activations: Bytes,
+    /// Latency histograms of all cases.
+    pub histograms: Bytes,
 }
 
 impl MemoryNeed {
     /// All of it.
     pub fn total(&self) -> Bytes {
-        self.weights + self.kv_cache + self.activations
+        self.weights + self.kv_cache + self.activations + self.histograms
     }
 }
 
@@ -95,6 +129,9 @@ impl Plan {
     pub fn new(axes: Axes, settings: Settings, memory_present: Option<Bytes>) -> Result<Self> {
         check_axes(&axes, &settings)?;
         let models = with_distinct_labels(axes.models.clone());
+        if axes.n_cases_at_most().is_none_or(|n| n > MAX_CASES) {
+            return Err(Error::TooManyCases { max: MAX_CASES });
+        }
         let cases = multiply(&axes, &models, settings.device);
         if cases.is_empty() {
             return Err(Error::NothingToRun);
@@ -102,7 +139,8 @@ impl Plan {
         for planned in &cases {
             check_context(&planned.case, &models[planned.model_idx].config)?;
         }
-        let (memory, largest) = memory_need(&models, &cases);
+        let cache_positions = cache_positions(&cases);
+        let (memory, largest) = memory_need(&models, &cases, &cache_positions);
         if let Some(present) = memory_present.filter(|present| memory.total() > *present) {
             return Err(Error::OutOfMemory {
                 needed: memory.total(),
@@ -113,13 +151,13 @@ impl Plan {
                 present,
             });
         }
-        Ok(Self { models, cases, settings, memory })
+        Ok(Self { models, cases, settings, memory, cache_positions })
     }
 
     /// Positions of the one KV cache that serves `planned` and every case of the same model,
     /// dtype and batch size.
     pub fn cache_positions(&self, planned: &PlannedCase) -> u64 {
-        cache_positions(&self.cases, planned)
+        self.cache_positions[&cache_key(planned)]
     }
 
     /// The pairs of model and dtype whose weights the plan needs, each once.
@@ -128,9 +166,8 @@ impl Plan {
     }
 }
 
-/// Tokens per forward pass when a cache is filled up to the depth: enough to keep the matrix
-/// products efficient, few enough that a deep cache needs no deep activations.
-pub const FILL_CHUNK: u32 = 512;
+/// Most cases of one plan.
+pub const MAX_CASES: usize = 10_000;
 
 /// More threads than any machine runs at once, and few enough that a system can start them.
 pub const MAX_THREADS: u32 = 4096;
@@ -218,7 +255,7 @@ fn multiply(axes: &Axes, models: &[ModelSpec], device: DeviceSpec) -> Vec<Planne
 }
 
 fn check_context(case: &Case, config: &DecoderConfig) -> Result<()> {
-    let (needed, limit) = (case.n_positions(), config.n_positions as u64);
+    let (needed, limit) = (case.n_positions(), config.n_positions() as u64);
     if needed > limit {
         return Err(Error::ContextTooLong {
             case: case.test_name(),
@@ -241,30 +278,47 @@ fn weight_sets(cases: &[PlannedCase]) -> Vec<(usize, Dtype)> {
     sets
 }
 
-/// Positions of the one KV cache that all cases of a model, dtype and batch size share.
-fn cache_positions(cases: &[PlannedCase], of: &PlannedCase) -> u64 {
-    let key = |p: &PlannedCase| (p.model_idx, p.case.dtype, p.case.batch_size);
-    let alike = cases.iter().filter(|p| key(p) == key(of));
-    alike.map(|p| p.case.n_positions()).max().unwrap_or(0)
+/// What cases share a KV cache by: model, dtype and batch size.
+type CacheKey = (usize, Dtype, u32);
+
+fn cache_key(planned: &PlannedCase) -> CacheKey {
+    (planned.model_idx, planned.case.dtype, planned.case.batch_size)
+}
+
+/// Positions of each KV cache: what the most demanding of its cases needs.
+fn cache_positions(cases: &[PlannedCase]) -> HashMap<CacheKey, u64> {
+    let mut positions = HashMap::new();
+    for planned in cases {
+        let most = positions.entry(cache_key(planned)).or_insert(0);
+        *most = planned.case.n_positions().max(*most);
+    }
+    positions
 }
 
 /// What is needed at the peak, and the id of the case that decides it. Weights of all cases are
 /// held together, because their rounds are interleaved; caches and activations come and go.
-fn memory_need(models: &[ModelSpec], cases: &[PlannedCase]) -> (MemoryNeed, String) {
+fn memory_need(
+    models: &[ModelSpec],
+    cases: &[PlannedCase],
+    cache_positions: &HashMap<CacheKey, u64>,
+) -> (MemoryNeed, String) {
     let weights = weight_sets(cases)
         .into_iter()
         .map(|(model_idx, dtype)| cost::weight_bytes(&models[model_idx].config, dtype))
         .sum();
+    let n_series = cases.iter().map(|p| Recorder::new(p.case.test).series().len() as u64);
+    let histograms = Bytes(n_series.sum::<u64>() * Histogram::TYPICAL_BYTES);
     let needs = cases.iter().map(|planned| {
         let PlannedCase { case, model_idx } = planned;
         let config = &models[*model_idx].config;
         let (dtype, batch) = (case.dtype, case.batch_size);
-        let n_cached = cache_positions(cases, planned);
-        let n_tokens = case.test.n_prompt().max(case.n_depth.min(FILL_CHUNK)).max(1);
+        let n_cached = cache_positions[&cache_key(planned)];
+        let n_tokens = case.test.n_prompt().max(case.n_depth.min(cost::FILL_CHUNK)).max(1);
         let need = MemoryNeed {
             weights,
             kv_cache: cost::kv_cache_bytes(config, dtype, batch, n_cached),
             activations: cost::activation_bytes(config, dtype, batch, case.n_positions(), n_tokens),
+            histograms,
         };
         (need, case)
     });
@@ -278,17 +332,13 @@ fn memory_need(models: &[ModelSpec], cases: &[PlannedCase]) -> (MemoryNeed, Stri
 mod tests {
     use super::*;
 
-    fn limits() -> Limits {
-        Limits { min_ns: 0, min_passes: 1, max_ns: u64::MAX, max_passes: 1 }
-    }
-
     fn settings() -> Settings {
         Settings {
             device: DeviceSpec::Cpu,
             seed: 0,
             repetitions: 5,
-            warm_up: None,
-            round: limits(),
+            warm_up_passes: 0,
+            min_time_ns: 0,
             max_time_ns: None,
         }
     }
@@ -356,12 +406,23 @@ mod tests {
         assert_eq!(
             refusal(deep, None),
             "pp512 @ d1537 needs 2049 positions, but tiny has 2048: lower -d, -p or -n so that \
-             their sum fits"
+             their sum fits, or give fewer --tokens"
         );
         let empty_batch = Axes { batch_sizes: vec![1, 0], ..axes("tiny") };
         assert!(refusal(empty_batch, None).starts_with("--batch-size 0"));
         let half_request = Axes { requests: vec![(4, 0)], ..axes("tiny") };
         assert!(refusal(half_request, None).starts_with("-pg 4,0"));
+        let many = Axes { n_prompts: vec![1; 101], n_depths: vec![0; 100], ..axes("tiny") };
+        assert!(refusal(many, None).starts_with("the axes multiply to more than 10000 cases"));
+        let long = vec![1; 1000];
+        let absurd = Axes {
+            n_prompts: long.clone(),
+            n_depths: long.clone(),
+            batch_sizes: long.clone(),
+            n_threads: long,
+            ..axes("tiny")
+        };
+        assert!(refusal(absurd, None).starts_with("the axes multiply"));
         let no_threads = Axes { n_threads: vec![0], ..axes("tiny") };
         assert!(refusal(no_threads, None).starts_with("--threads 0"));
     }

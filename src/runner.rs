@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::case::{Case, Dtype};
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::Threads;
-use crate::measure::{self, Clock, Limits};
+use crate::measure::{self, Clock, Limits, MonotonicClock};
 use crate::model::Decoder;
 use crate::model::weights::Weights;
 use crate::plan::{Plan, PlannedCase};
-use crate::result::CaseSummary;
-use crate::result::file::{OutcomeFile, RunEnd};
-use crate::workload::{Inference, Session};
+use crate::result::file::{OutcomeFile, ResultFile, RunEnd, RunFile};
+use crate::result::{self, CaseSummary, FORMAT_VERSION};
+use crate::workload::{self, Inference, Session};
 
 /// What is going on, for whoever watches.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,40 @@ pub enum Event<'a> {
         /// Why.
         reason: &'a str,
     },
+}
+
+/// Runs `plan` by the monotonic clock and puts everything about it into a result file's form.
+/// `command_line` is recorded as it is.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_to_result(
+    plan: &Plan,
+    command_line: Vec<String>,
+    interrupted: &AtomicBool,
+    watch: &mut (dyn FnMut(Event) + Send),
+) -> Result<ResultFile> {
+    let clock = MonotonicClock::default();
+    let started = measure::utc_now();
+    let environment = result::environment();
+    let summary = run(plan, &clock, interrupted, watch)?;
+    Ok(ResultFile {
+        format_version: FORMAT_VERSION,
+        tool: result::tool(),
+        run: RunFile {
+            // Differs between any two runs: the time in nanoseconds, and the process.
+            id: format!("{:x}-{:x}", started.as_nanosecond(), std::process::id()),
+            started: started.to_string(),
+            finished: measure::utc_now().to_string(),
+            duration_ns: clock.now_ns(),
+            ended: summary.ended,
+            command_line,
+            time_to_first_iteration_ns: summary.first_iteration_ns,
+        },
+        environment,
+        plan: result::plan_file(plan),
+        cases: summary.cases.iter().map(result::case_result).collect(),
+    })
 }
 
 /// What a run measured.
@@ -100,6 +134,25 @@ pub fn run(
     Ok(RunSummary { cases: run.summaries, ended, first_iteration_ns: run.first_iteration_ns })
 }
 
+/// The logits after the last token of `prompt`, on a plan whose only case is a prefill of as
+/// many tokens: what the numerics are checked by.
+///
+/// # Errors
+/// [`Error::TokenOutOfRange`], or what is wrong with device, weights or logits.
+pub fn last_logits(plan: &Plan, prompt: &[u32]) -> Result<Vec<f32>> {
+    let PlannedCase { case, model_idx } = &plan.cases[0];
+    let spec = &plan.models[*model_idx];
+    let vocab_size = spec.config.vocab_size;
+    if let Some(&token) = prompt.iter().find(|&&token| token as usize >= vocab_size) {
+        return Err(Error::TokenOutOfRange { token, vocab_size, model: spec.label.clone() });
+    }
+    let device = Device::open(case.device)?;
+    let mut threads = Threads::default();
+    let decoders = load(plan, &device, &mut threads, &mut |_| {})?;
+    let decoder = &decoders[&(*model_idx, case.dtype)];
+    threads.run(case.n_threads, || workload::last_logits(decoder, &device, prompt))?
+}
+
 type WeightSet = (usize, Dtype);
 
 /// Every set of weights that the plan needs, on as many threads as any case uses.
@@ -124,6 +177,23 @@ fn load(
     }
     device.synchronize()?;
     Ok(decoders)
+}
+
+/// Time for the rounds still to come.
+#[derive(Clone, Copy)]
+struct Budget {
+    /// On the run's clock; absent when unbounded.
+    max_ns: Option<u64>,
+    rounds_left: u64,
+}
+
+impl Budget {
+    /// `limits` with one round's share of the time left at `now_ns` as their maximum.
+    fn share(self, limits: Limits, now_ns: u64) -> Limits {
+        let Some(max_ns) = self.max_ns else { return limits };
+        let share_ns = max_ns.saturating_sub(now_ns) / self.rounds_left.max(1);
+        Limits { max_ns: limits.max_ns.min(share_ns), ..limits }
+    }
 }
 
 /// A run under way.
@@ -167,6 +237,9 @@ impl<C: Clock + Sync> Run<'_, C> {
                     let reason = error.to_string();
                     watch(Event::Failed { case, reason: &reason });
                     self.summaries[case_idx].fail(reason);
+                    // Its other rounds will not come.
+                    self.round_ns[case_idx] = Some(0);
+                    self.done += u64::from(self.plan.settings.repetitions - round_idx - 1);
                 }
                 self.done += 1;
             }
@@ -186,8 +259,10 @@ impl<C: Clock + Sync> Run<'_, C> {
         watch: &mut (dyn FnMut(Event) + Send),
     ) -> Result<()> {
         let mut begin_ns = self.clock.now_ns();
-        let limits = self.round_limits();
         let remaining_ns = self.remaining_ns(round_idx, case_idx);
+        let planned = self.n_planned();
+        let budget =
+            Budget { max_ns: self.plan.settings.max_time_ns, rounds_left: planned - self.done };
         let planned_case = &self.plan.cases[case_idx];
         let PlannedCase { case, model_idx } = planned_case;
         let weight_set = (*model_idx, case.dtype);
@@ -200,25 +275,24 @@ impl<C: Clock + Sync> Run<'_, C> {
             self.session = Some((key, Session::new(decoder, case.batch_size, n_positions)?));
         }
         let Some((_, session)) = &mut self.session else { return Ok(()) };
-        let mut workload =
-            Inference::new(case, self.plan.settings.seed, decoder, session, &self.device)?;
-
-        let summary = &mut self.summaries[case_idx];
         let interrupted = || self.interrupted.load(Ordering::Relaxed);
+        let (seed, device) = (self.plan.settings.seed, &self.device);
+        let Some(mut workload) =
+            Inference::new(case, seed, decoder, session, device, &interrupted)?
+        else {
+            return Ok(());
+        };
+        let summary = &mut self.summaries[case_idx];
         self.first_iteration_ns.get_or_insert_with(|| self.clock.now_ns());
-        if let (None, Some(limits)) = (summary.warm_up, &self.plan.settings.warm_up) {
+        if let (None, Some(limits)) = (summary.warm_up, self.plan.settings.warm_up()) {
             watch(Event::WarmUp { case });
             let warm_up_begin_ns = self.clock.now_ns();
-            summary.warm_up = measure::warm_up(&mut workload, self.clock, limits, &interrupted)?;
+            let limits = budget.share(limits, warm_up_begin_ns);
+            summary.warm_up = measure::warm_up(&mut workload, self.clock, &limits, &interrupted)?;
             begin_ns += self.clock.now_ns() - warm_up_begin_ns;
         }
-        watch(Event::Round {
-            case,
-            round_idx,
-            done: self.done,
-            planned: self.plan.cases.len() as u64 * u64::from(self.plan.settings.repetitions),
-            remaining_ns,
-        });
+        watch(Event::Round { case, round_idx, done: self.done, planned, remaining_ns });
+        let limits = budget.share(self.plan.settings.round(), self.clock.now_ns());
         let recorder = &mut summary.recorder;
         let record = |pass: &[u64]| recorder.record_pass(pass);
         let round = measure::run_round(&mut workload, self.clock, &limits, &interrupted, record)?;
@@ -231,24 +305,16 @@ impl<C: Clock + Sync> Run<'_, C> {
         Ok(())
     }
 
-    /// The plan's limits, with this round's fair share of the time left as its maximum.
-    fn round_limits(&self) -> Limits {
-        let limits = self.plan.settings.round;
-        let Some(left_ns) = self.time_left_ns() else { return limits };
-        let planned = self.plan.cases.len() as u64 * u64::from(self.plan.settings.repetitions);
-        let share_ns = left_ns / (planned - self.done).max(1);
-        Limits { max_ns: limits.max_ns.min(share_ns), ..limits }
-    }
-
-    fn time_left_ns(&self) -> Option<u64> {
-        let max_ns = self.plan.settings.max_time_ns?;
-        Some(max_ns.saturating_sub(self.clock.now_ns()))
+    fn n_planned(&self) -> u64 {
+        self.plan.cases.len() as u64 * u64::from(self.plan.settings.repetitions)
     }
 
     /// Whether a round like the case's last one can end in time. A case that has not run yet
     /// gets its chance as long as there is any time.
     fn fits_into_the_time_left(&self, case_idx: usize) -> bool {
-        self.time_left_ns().is_none_or(|left_ns| left_ns > self.round_ns[case_idx].unwrap_or(0))
+        let Some(max_ns) = self.plan.settings.max_time_ns else { return true };
+        let left_ns = max_ns.saturating_sub(self.clock.now_ns());
+        left_ns > self.round_ns[case_idx].unwrap_or(0)
     }
 
     /// What the rounds still to come will take, once each case has run.
@@ -257,5 +323,96 @@ impl<C: Clock + Sync> Run<'_, C> {
         let this_and_later = |i: usize| rounds_after + u64::from(i >= case_idx);
         let all = self.round_ns.iter().enumerate();
         all.map(|(i, ns)| ns.map(|ns| ns * this_and_later(i))).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::DeviceSpec;
+    use crate::measure::{ManualClock, StopReason};
+    use crate::model::ModelSpec;
+    use crate::plan::{Axes, Settings};
+
+    fn settings() -> Settings {
+        Settings {
+            device: DeviceSpec::Cpu,
+            seed: 0,
+            repetitions: 3,
+            warm_up_passes: 1,
+            min_time_ns: 0,
+            max_time_ns: None,
+        }
+    }
+
+    fn plan(n_prompts: &[u32], settings: Settings) -> Plan {
+        let axes = Axes {
+            models: vec![ModelSpec::resolve("tiny").unwrap()],
+            dtypes: vec![Dtype::F32],
+            n_threads: vec![1],
+            n_prompts: n_prompts.to_vec(),
+            n_gens: vec![],
+            requests: vec![],
+            n_depths: vec![0, 3],
+            batch_sizes: vec![1],
+        };
+        Plan::new(axes, settings, None).unwrap()
+    }
+
+    /// Runs by a clock that goes on by 1 µs with every reading; gives the order of rounds too.
+    fn run_stepping(plan: &Plan, interrupt_at: Option<usize>) -> (RunSummary, Vec<String>) {
+        let interrupted = AtomicBool::new(false);
+        let mut rounds = Vec::new();
+        let clock = ManualClock::stepping(1_000);
+        let summary = run(plan, &clock, &interrupted, &mut |event| {
+            if let Event::Round { case, round_idx, .. } = event {
+                rounds.push(format!("{round_idx} {}", case.test_name()));
+                let stop_now = interrupt_at.is_some_and(|n| rounds.len() > n);
+                interrupted.store(stop_now, Ordering::Relaxed);
+            }
+        });
+        (summary.unwrap(), rounds)
+    }
+
+    #[test]
+    fn rounds_are_interleaved_and_all_measured() {
+        let (summary, rounds) = run_stepping(&plan(&[2, 4], settings()), None);
+        let once = ["pp2", "pp4", "pp2 @ d3", "pp4 @ d3"];
+        let want: Vec<String> =
+            (0..3).flat_map(|round| once.map(|test| format!("{round} {test}"))).collect();
+        assert_eq!(rounds, want);
+        assert_eq!(summary.ended, RunEnd::Completed);
+        for case in &summary.cases {
+            // One reading before and one after the only iteration of the only pass.
+            assert!(case.rounds.iter().all(|r| (r.passes, r.total_ns) == (1, 1_000)));
+            assert_eq!((case.rounds.len(), case.warm_up.unwrap().cold_start_ns), (3, 1_000));
+        }
+    }
+
+    #[test]
+    fn an_interrupt_keeps_finished_rounds() {
+        let (summary, rounds) = run_stepping(&plan(&[2, 4], settings()), Some(5));
+        assert_eq!(rounds.len(), 6);
+        assert_eq!(summary.ended, RunEnd::Interrupted);
+        let measured: Vec<usize> = summary.cases.iter().map(|case| case.rounds.len()).collect();
+        assert_eq!(measured, [2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn the_time_for_all_is_shared_and_kept() {
+        let max_time_ns = Some(1_000_000);
+        let endless = Settings { min_time_ns: u64::MAX, max_time_ns, ..settings() };
+        let (summary, _) = run_stepping(&plan(&[2, 4], endless), None);
+        let cases = &summary.cases;
+        // Twelve rounds and four warm-ups, none of which could reach its minimum: each got a
+        // share, every case was measured, and the last pass ended within a few readings.
+        assert!(cases.iter().all(|case| !case.rounds.is_empty()));
+        assert!(cases.iter().flat_map(|c| &c.rounds).all(|r| r.stop == StopReason::MaxTime));
+        let end = cases.iter().flat_map(|c| &c.rounds).map(|r| r.start_ns + 3 * r.total_ns).max();
+        assert!(end.unwrap() < 1_200_000, "{end:?}");
+
+        let none = Settings { max_time_ns: Some(0), ..settings() };
+        let (summary, rounds) = run_stepping(&plan(&[2], none), None);
+        assert_eq!((summary.ended, rounds.len()), (RunEnd::TimeUp, 0));
     }
 }

@@ -8,7 +8,7 @@ use super::infer::{LogitsArgs, RunArgs};
 use crate::report::Format;
 
 const EXIT_STATUSES: &str = "\
-Exit status: 0 measured; 1 a case or the engine failed; 2 the command line or a file it names \
+Exit status: 0 measured; 1 a case or the engine failed, or nothing was measured; 2 the command line or a file it names \
 cannot be used; 130 interrupted, what was measured is kept.";
 
 /// Small transformer inference benchmarks whose numbers are proved, or say that they are not.

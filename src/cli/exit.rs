@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::error::Error;
 
-/// The run finished, but a case of it failed; or the engine itself did.
+/// The run finished, but a case of it failed or none was measured; or the engine itself failed.
 pub(super) const FAILED: u8 = 1;
 /// The command line, or a file it names, cannot be used.
 pub(super) const USAGE: u8 = 2;

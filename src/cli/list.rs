@@ -27,7 +27,7 @@ fn models() -> Result<String> {
             builtin.name,
             count_text(cost::n_params(&config)),
             config.model_type.name(),
-            config.n_positions,
+            config.n_positions(),
         );
     }
     Ok(text)

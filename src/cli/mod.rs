@@ -27,7 +27,7 @@ pub fn main() -> ExitCode {
         // Whoever read the output has seen enough: not an error.
         Err(Error::Stdout(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             exit::code_of(&error)
         }
     }
@@ -46,6 +46,11 @@ fn dispatch(args: Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// A line on standard error. Nobody can be told when it cannot be written.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Data goes to standard output, whole, and a failure to take it is an error.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use crate::error::{Error, Result};
 
@@ -18,7 +19,8 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Runs `work` on a pool of `n_threads`.
+    /// Runs `work` on a pool of `n_threads`. The engine's settings belong to the whole process,
+    /// so work under another value of this type waits; it must not be nested.
     ///
     /// # Errors
     /// [`Error::Engine`] if the system refuses the threads.
@@ -34,10 +36,15 @@ impl Threads {
                 entry.insert(pool)
             }
         };
+        // A panic in some work leaves nothing behind that could mislead the next.
+        let _alone = ENGINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         set_engine_threads(n_threads);
         Ok(pool.install(work))
     }
 }
+
+/// Held while work runs on any pool.
+static ENGINE: Mutex<()> = Mutex::new(());
 
 fn set_engine_threads(n_threads: u32) {
     for (name, value) in [("RAYON_NUM_THREADS", n_threads), ("CANDLE_NUM_THREADS", 1)] {
@@ -46,9 +53,9 @@ fn set_engine_threads(n_threads: u32) {
             continue;
         }
         // SAFETY: changing the environment is unsound only while foreign code reads it without
-        // the standard library's lock. All code of this process that reads the environment is
-        // Rust and takes that lock, and engine threads are idle here: `run` holds `&mut self`
-        // and returns only when its work is done.
+        // the standard library's lock. The one piece of foreign code in this process, the
+        // allocator, reads its options when the process starts; all else is Rust and takes that
+        // lock. Engine threads are idle here, since `ENGINE` is held until work is done.
         unsafe { std::env::set_var(name, value) };
     }
 }

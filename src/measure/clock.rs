@@ -1,6 +1,6 @@
 //! The only place that reads a clock.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// A clock that never runs backwards.
@@ -28,22 +28,34 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// A clock that goes on only when told: tests are exact and never sleep.
+/// The date and time in UTC. It may jump, and so it names runs and never measures.
+pub fn utc_now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+/// A clock that goes on only when told, or by a fixed step with every reading: tests are exact
+/// and never sleep.
 #[derive(Debug, Default)]
 pub struct ManualClock {
-    now_ns: Cell<u64>,
+    now_ns: AtomicU64,
+    step_ns: u64,
 }
 
 impl ManualClock {
+    /// A clock that goes on by `step_ns` whenever it is read.
+    pub fn stepping(step_ns: u64) -> Self {
+        Self { now_ns: AtomicU64::new(0), step_ns }
+    }
+
     /// Moves the clock on.
     pub fn advance_ns(&self, ns: u64) {
-        self.now_ns.set(self.now_ns.get() + ns);
+        self.now_ns.fetch_add(ns, Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
     fn now_ns(&self) -> u64 {
-        self.now_ns.get()
+        self.now_ns.fetch_add(self.step_ns, Ordering::Relaxed)
     }
 }
 

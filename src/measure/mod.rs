@@ -9,7 +9,7 @@ mod clock;
 mod metric;
 mod stopping;
 
-pub use clock::{Clock, ManualClock, MonotonicClock};
+pub use clock::{Clock, ManualClock, MonotonicClock, utc_now};
 pub use metric::{Metric, Recorder};
 pub use stopping::{Limits, Progress, StopReason};
 

@@ -69,11 +69,19 @@ impl Checkpoint {
         Ok(Self { directory: directory.into(), shards, shard_of })
     }
 
+    /// Makes sure that a tensor is there, in a shape and format that can be read.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::Checkpoint`].
+    pub fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
+        self.find(name, shape).map(drop)
+    }
+
     /// Copies a tensor to the device in the format wanted. The file is mapped for the length of
     /// the copy, so that no more than one tensor is ever resident twice.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::Checkpoint`].
+    /// As [`Checkpoint::check`], and [`Error::Read`].
     pub fn tensor(
         &self,
         name: &str,
@@ -81,6 +89,20 @@ impl Checkpoint {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
+        let (shard, stored, (start, end)) = self.find(name, shape)?;
+        let map = FileMap::new(&shard.file).map_err(Error::read(&shard.path))?;
+        // The header was checked against the file's length when it was opened; a file that has
+        // shrunk since then gives a shorter map.
+        let bytes = map
+            .get(shard.data_start + start..shard.data_start + end)
+            .ok_or_else(|| shard.problem("the file has shrunk while it was read".into()))?;
+        Tensor::from_raw_buffer(bytes, stored, shape, device)
+            .and_then(|tensor| tensor.to_dtype(dtype))
+            .map_err(Error::engine(format!("loading tensor `{name}`")))
+    }
+
+    /// A tensor's shard, stored format, and place in the shard's data.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<(&Shard, DType, (usize, usize))> {
         let found = self
             .shard_of
             .get(name)
@@ -107,16 +129,7 @@ impl Checkpoint {
                 )));
             }
         };
-        let (start, end) = info.data_offsets;
-        let map = FileMap::new(&shard.file).map_err(Error::read(&shard.path))?;
-        // The header was checked against the file's length when it was opened; a file that has
-        // shrunk since then gives a shorter map.
-        let bytes = map
-            .get(shard.data_start + start..shard.data_start + end)
-            .ok_or_else(|| shard.problem("the file has shrunk while it was read".into()))?;
-        Tensor::from_raw_buffer(bytes, stored, shape, device)
-            .and_then(|tensor| tensor.to_dtype(dtype))
-            .map_err(Error::engine(format!("loading tensor `{name}`")))
+        Ok((shard, stored, info.data_offsets))
     }
 }
 

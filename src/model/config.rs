@@ -82,9 +82,10 @@ pub struct DecoderConfig {
     pub n_kv_heads: usize,
     /// Width of a head; even.
     pub head_dim: usize,
-    /// Positions that the model may use: its context length, or its attention window where that
-    /// is shorter, because this decoder attends to everything.
-    pub n_positions: usize,
+    /// Context length.
+    pub max_positions: usize,
+    /// Positions that a token can look back over, itself included, where that is bounded.
+    pub window: Option<usize>,
     /// Added to the mean square in RMSNorm.
     pub rms_norm_eps: f64,
     /// Rotary position embedding.
@@ -112,9 +113,47 @@ impl DecoderConfig {
         raw.resolve().map_err(problem(origin))
     }
 
-    /// Query heads that share one key and value head.
-    pub fn n_heads_per_kv_head(&self) -> usize {
-        self.n_heads / self.n_kv_heads
+    /// Positions that a run may use: the context length, or the window where that is shorter,
+    /// because this decoder attends to everything and within the window that is the same.
+    pub fn n_positions(&self) -> usize {
+        self.window.map_or(self.max_positions, |window| self.max_positions.min(window))
+    }
+
+    /// The shape as a `config.json` that [`DecoderConfig::parse`] reads as this very shape.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut rope = serde_json::json!({ "rope_type": "default", "rope_theta": self.rope.theta });
+        if let RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_positions,
+        } = self.rope.scaling
+        {
+            rope["rope_type"] = "llama3".into();
+            rope["factor"] = factor.into();
+            rope["low_freq_factor"] = low_freq_factor.into();
+            rope["high_freq_factor"] = high_freq_factor.into();
+            rope["original_max_position_embeddings"] = original_positions.into();
+        }
+        serde_json::json!({
+            "model_type": self.model_type.name(),
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.n_layers,
+            "num_attention_heads": self.n_heads,
+            "num_key_value_heads": self.n_kv_heads,
+            "head_dim": self.head_dim,
+            "max_position_embeddings": self.max_positions,
+            "sliding_window": self.window,
+            "use_sliding_window": self.window.is_some(),
+            "rms_norm_eps": self.rms_norm_eps,
+            "rope_parameters": rope,
+            "hidden_act": "silu",
+            "attention_bias": self.o_bias,
+            "mlp_bias": self.mlp_bias,
+            "tie_word_embeddings": self.tied_head,
+        })
     }
 
     /// Width of all query heads together.
@@ -154,17 +193,25 @@ struct RawConfig {
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
     tie_word_embeddings: Option<bool>,
+    #[serde(default = "absent_window")]
     sliding_window: Option<usize>,
     use_sliding_window: Option<bool>,
     layer_types: Option<Vec<String>>,
     quantization_config: Option<serde_json::Value>,
 }
 
+/// What transformers takes when the key is absent; null means that there is no window.
+fn absent_window() -> Option<usize> {
+    Some(4096)
+}
+
 /// `rope_scaling` of older files and `rope_parameters` of newer ones.
 #[derive(Deserialize)]
 struct RawRope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The oldest files call it so, and some carry both.
+    #[serde(rename = "type")]
+    older_type: Option<String>,
     rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -226,8 +273,8 @@ impl RawConfig {
                 self.num_attention_heads
             ));
         }
-        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps >= 0.0) {
-            return Err(format!("rms_norm_eps is {}, but must not be negative", self.rms_norm_eps));
+        if !(0.0..=1.0).contains(&self.rms_norm_eps) {
+            return Err(format!("rms_norm_eps is {}, but must be in 0 to 1", self.rms_norm_eps));
         }
         let attention_bias = self.attention_bias.unwrap_or(false);
         let attention_bias_covered = matches!(model_type, ModelType::Llama | ModelType::Qwen3);
@@ -240,7 +287,8 @@ impl RawConfig {
             n_heads: self.num_attention_heads,
             n_kv_heads,
             head_dim,
-            n_positions: self.n_positions(model_type),
+            max_positions: self.max_position_embeddings,
+            window: self.window(model_type),
             rms_norm_eps: self.rms_norm_eps,
             rope: self.rope()?,
             qkv_bias: model_type == ModelType::Qwen2 || (attention_bias && attention_bias_covered),
@@ -274,18 +322,14 @@ impl RawConfig {
         Ok(())
     }
 
-    /// Within its window, windowed attention and full attention are the same.
-    fn n_positions(&self, model_type: ModelType) -> usize {
+    fn window(&self, model_type: ModelType) -> Option<usize> {
         let windowed = match (&self.layer_types, model_type) {
             (Some(types), _) => types.iter().any(|t| t == "sliding_attention"),
             (None, ModelType::Mistral) => true,
             (None, ModelType::Llama) => false,
             (None, ModelType::Qwen2 | ModelType::Qwen3) => self.use_sliding_window.unwrap_or(false),
         };
-        match self.sliding_window {
-            Some(window) if windowed && window > 0 => self.max_position_embeddings.min(window),
-            _ => self.max_position_embeddings,
-        }
+        self.sliding_window.filter(|window| windowed && *window > 0)
     }
 
     fn rope(&self) -> std::result::Result<RopeConfig, String> {
@@ -297,7 +341,9 @@ impl RawConfig {
         if !(theta.is_finite() && theta > 0.0) {
             return Err(format!("rope_theta is {theta}, but must be above 0"));
         }
-        let rope_type = raw.and_then(|raw| raw.rope_type.as_deref()).unwrap_or("default");
+        let rope_type = raw
+            .and_then(|raw| raw.rope_type.as_deref().or(raw.older_type.as_deref()))
+            .unwrap_or("default");
         let scaling = match (rope_type, raw) {
             ("default", _) => RopeScaling::Default,
             ("llama3", Some(raw)) => llama3_scaling(key, raw, self.max_position_embeddings)?,
@@ -366,9 +412,17 @@ mod tests {
     }
 
     #[test]
-    fn every_builtin_parses() {
-        for builtin in builtin::ALL {
-            DecoderConfig::parse(builtin.config_json, builtin.name).unwrap();
+    fn every_builtin_and_family_can_be_written_and_read_again() {
+        let biased = |family: &str| {
+            with(json!({ "model_type": family, "attention_bias": true, "mlp_bias": true,
+                         "sliding_window": 16, "use_sliding_window": true }))
+        };
+        let families = ["llama", "mistral", "qwen2", "qwen3"].map(|f| biased(f).unwrap());
+        let builtins =
+            builtin::ALL.iter().map(|b| DecoderConfig::parse(b.config_json, b.name).unwrap());
+        for config in builtins.chain(families) {
+            let again = DecoderConfig::parse(&config.to_json().to_string(), "again").unwrap();
+            assert_eq!(again, config);
         }
     }
 
@@ -407,6 +461,7 @@ mod tests {
         for (changes, n_positions) in [
             (json!({ "model_type": "mistral", "sliding_window": 16 }), 16),
             (json!({ "model_type": "mistral", "sliding_window": null }), 64),
+            (json!({ "model_type": "mistral", "max_position_embeddings": 9000 }), 4096),
             (json!({ "model_type": "qwen2", "sliding_window": 16 }), 64),
             (
                 json!({ "model_type": "qwen2", "sliding_window": 16, "use_sliding_window": true }),
@@ -423,7 +478,8 @@ mod tests {
                 64,
             ),
         ] {
-            assert_eq!(with(changes.clone()).unwrap().n_positions, n_positions, "{changes}");
+            let config = with(changes.clone()).unwrap();
+            assert_eq!(config.n_positions(), n_positions, "{changes}");
         }
     }
 
@@ -440,6 +496,7 @@ mod tests {
             (json!({ "head_dim": 1 << 23 }), "times head_dim (8388608)"),
             (json!({ "hidden_act": "gelu" }), "hidden_act `gelu`"),
             (json!({ "partial_rotary_factor": 0.5 }), "partial_rotary_factor 0.5"),
+            (json!({ "rms_norm_eps": 1e300 }), "rms_norm_eps is 1"),
             (json!({ "rope_theta": 0.0 }), "rope_theta is 0"),
             (json!({ "rope_scaling": { "type": "yarn" } }), "rope_scaling.rope_type `yarn`"),
             (

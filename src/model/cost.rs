@@ -1,9 +1,11 @@
 //! What a model must compute and move, from its configuration alone.
 //!
 //! Operations are exact and dense: two per multiply-accumulate that any correct implementation
-//! of these shapes must do. Causal attention counts the triangle, never the square. Bytes are a
-//! lower bound: every weight once per pass, every cached key and value once, every new one
-//! written once; activations may stay in cache and count nothing.
+//! of these shapes must do. Causal attention counts the triangle, never the square; the last
+//! layer counts its keys and values for every token and the rest for the last token only, since
+//! nothing else depends on the others. Bytes are what a forward pass must at least read and write
+//! if it finds nothing in cache: every weight once, every cached key and value once, every new
+//! one written once; activations may stay in cache and count nothing.
 //!
 //! The derivation follows the appendix of Chowdhery et al., *PaLM* (2022), made exact. Sums run
 //! in 128 bits and saturate, so that an absurd shape is refused by its size, not wrapped.
@@ -17,7 +19,7 @@ use crate::units::{Bytes, Flops};
 pub struct Work {
     /// Dense floating-point operations.
     pub flops: Flops,
-    /// Bytes that must at least cross the memory interface if nothing is in cache before.
+    /// Bytes that its forward passes must at least move, each starting from cold caches.
     pub bytes_min: Bytes,
 }
 
@@ -59,17 +61,24 @@ pub fn forward(
 ) -> Work {
     let batch = u128::from(batch_size);
     let (cached, tokens) = (u128::from(n_cached), u128::from(n_tokens));
-    let layers = config.n_layers as u128;
+    let whole_layers = config.n_layers as u128 - 1;
+    let (weights, kv_weights) = (linear_weights_per_layer(config), kv_weights_per_layer(config));
 
+    // Every layer but the last computes every token. The last one computes the keys and values
+    // of every token, which later passes need, and all else for the last token alone.
+    let linear_macs = whole_layers * tokens * weights
+        + tokens * kv_weights
+        + tokens.min(1) * (weights - kv_weights);
     // Token i attends to the cached positions, the tokens before it, and itself.
     let attended = tokens * cached + tokens * (tokens + 1) / 2;
+    let attended_by_last = tokens.min(1) * (cached + tokens);
     // Scores and weighted sum: head_dim multiply-accumulates each, per query head.
-    let attention_macs = layers * 2 * config.q_size() as u128 * attended;
-    let linear_macs = layers * tokens * linear_weights_per_layer(config);
-    let head_macs = if tokens > 0 { vocab_by_hidden(config) } else { 0 };
+    let attention_macs = 2 * config.q_size() as u128 * (whole_layers * attended + attended_by_last);
+    let head_macs = tokens.min(1) * vocab_by_hidden(config);
     let macs = linear_macs + attention_macs + head_macs;
     let flops = (2 * batch).saturating_mul(macs);
 
+    let layers = config.n_layers as u128;
     let kv_elements =
         (layers * 2 * config.kv_size() as u128 * (cached + tokens)).saturating_mul(batch);
     let elements = streamed_weights(config).saturating_add(kv_elements);
@@ -123,19 +132,31 @@ pub fn activation_bytes(
     let attention = 3 * config.q_size() as u128 + 4 * config.kv_size() as u128;
     let per_row = 3 * config.hidden_size as u128 + feed_forward.max(attention);
     let stream = rows.saturating_mul(per_row);
+    let logits = batch * config.vocab_size as u128;
     // Scores of one block of queries, in f32, and their masked and normalised copies.
     let block = u128::from(n_tokens).min(ATTENTION_BLOCK as u128);
     let scores = (3 * batch * config.n_heads as u128 * block).saturating_mul(n_positions.into());
-    let logits = batch * config.vocab_size as u128;
-    let in_dtype = bytes(stream.saturating_add(logits), dtype);
-    let in_f32 = bytes(scores, Dtype::F32);
-    // candle widens both operands of a bf16 product to f32, the output matrix being the largest.
-    let widened = match dtype {
-        Dtype::BF16 => bytes(vocab_by_hidden(config) + logits, Dtype::F32),
-        Dtype::F32 | Dtype::F16 => Bytes(0),
+    // On a processor, half formats attend in f32: queries, results, and all keys and values.
+    let widened_attention = match dtype {
+        Dtype::F32 => 0,
+        Dtype::F16 | Dtype::BF16 => {
+            let kv = 2 * batch * config.kv_size() as u128;
+            kv.saturating_mul(n_positions.into())
+                .saturating_add(rows.saturating_mul(2 * config.q_size() as u128))
+        }
     };
-    Bytes(in_dtype.0.saturating_add(in_f32.0).saturating_add(widened.0))
+    // candle widens both operands of a bf16 product to f32, the output matrix being the largest.
+    let widened_product = match dtype {
+        Dtype::BF16 => vocab_by_hidden(config) + logits,
+        Dtype::F32 | Dtype::F16 => 0,
+    };
+    let in_f32 = scores.saturating_add(widened_attention).saturating_add(widened_product);
+    bytes(stream.saturating_add(logits), dtype) + bytes(in_f32, Dtype::F32)
 }
+
+/// Tokens per forward pass when a cache is filled up to a depth: enough to keep the matrix
+/// products efficient, few enough that a deep cache needs no deep activations.
+pub const FILL_CHUNK: u32 = 512;
 
 /// Query positions whose attention scores the decoder holds at one time.
 pub const ATTENTION_BLOCK: usize = 128;
@@ -147,6 +168,11 @@ fn linear_weights_per_layer(config: &DecoderConfig) -> u128 {
     let attention = hidden * q + 2 * hidden * kv + q * hidden;
     let feed_forward = 3 * hidden * config.intermediate_size as u128;
     attention + feed_forward
+}
+
+/// Those of them that make keys and values.
+fn kv_weights_per_layer(config: &DecoderConfig) -> u128 {
+    2 * config.hidden_size as u128 * config.kv_size() as u128
 }
 
 /// All weights except embedding and head.
@@ -220,22 +246,28 @@ mod tests {
         // All 125,248 weights once; 2 layers × (K and V) × 32 × (10 read + 1 written).
         assert_eq!(step.bytes_min, Bytes(4 * (125_248 + 2 * 2 * 32 * 11)));
 
-        // Three prompt tokens attend to 1 + 2 + 3 positions; the head runs for the last only.
+        // Three prompt tokens attend to 1 + 2 + 3 positions in the first layer. In the second,
+        // two of them are needed for keys and values only (2·64·32 weights), and the last attends
+        // to 3. The head runs for the last only.
         let prefill = forward(&tiny, Dtype::F32, 1, 0, 3);
-        let macs = 3 * 2 * 46_080 + 2 * 2 * 64 * 6 + 512 * 64;
+        let macs = 3 * 46_080 + (46_080 + 2 * 4_096) + 2 * 64 * 6 + 2 * 64 * 3 + 512 * 64;
         assert_eq!(prefill.flops, Flops(2 * macs));
     }
 
     #[test]
     fn parts_add_up() {
         let llama = config("llama-3.2-1b");
-        let attention_and_linear = |work: Work, heads: u64| {
-            work.flops.0 - heads * 2 * (llama.vocab_size * llama.hidden_size) as u64
-        };
-        // A prefill is its tokens one by one, but for the heads it leaves out.
+        // A prefill is its tokens one by one, but for the four heads it leaves out, and in the
+        // last layer all of the first four but their keys and values.
         let whole = forward(&llama, Dtype::F16, 1, 7, 5);
         let steps = decode(&llama, Dtype::F16, 1, 7, 5);
-        assert_eq!(attention_and_linear(whole, 1), attention_and_linear(steps, 5));
+        let (q, kv, hidden, inner) = (2048, 512, 2048, 8192);
+        let head = 128_256 * hidden;
+        let last_layer = hidden * q + q * hidden + 3 * hidden * inner;
+        let attended = 2 * q * (8 + 9 + 10 + 11);
+        let left_out = 4 * head + 4 * last_layer + attended;
+        assert_eq!(llama.kv_size(), kv);
+        assert_eq!(whole.flops.0 + 2 * left_out as u64, steps.flops.0);
         // Sequences of a batch share the weights and nothing else.
         let one = forward(&llama, Dtype::F16, 1, 100, 1);
         let four = forward(&llama, Dtype::F16, 4, 100, 1);

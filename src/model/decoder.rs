@@ -80,17 +80,66 @@ impl Decoder {
     /// The engine's.
     pub fn forward(&self, tokens: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
         let (batch, n_tokens) = tokens.dims2()?;
+        let pass = Pass::new(batch, n_tokens, cache.len(), tokens.device())?;
         let mut x = self.embedding.index_select(&tokens.flatten_all()?, 0)?; // (N, C)
+        let last_layer = self.blocks.len() - 1;
         for (layer_idx, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, batch, cache.len(), cache.layer(layer_idx), &self.rope)?;
+            // Nothing depends on the last layer's other tokens but their keys and values.
+            let queries = if layer_idx == last_layer { Queries::Last } else { Queries::All };
+            x = block.forward(&x, &pass, queries, cache.layer(layer_idx), &self.rope)?;
         }
         cache.advance(n_tokens);
-
-        let hidden = self.config.hidden_size;
-        let last = x.reshape((batch, n_tokens, hidden))?.narrow(1, n_tokens - 1, 1)?; // (B, 1, C)
-        let last = self.norm.forward(&last.reshape((batch, hidden))?.contiguous()?)?;
-        self.head.forward(&last) // (B, V)
+        self.head.forward(&self.norm.forward(&x)?) // (B, C) to (B, V)
     }
+}
+
+/// What all layers of a forward pass share.
+struct Pass {
+    batch: usize,
+    n_tokens: usize,
+    /// Position of the first token.
+    start: usize,
+    /// One for each block of queries; none for a single token, which sees everything.
+    masks: Vec<Tensor>,
+}
+
+impl Pass {
+    fn new(
+        batch: usize,
+        n_tokens: usize,
+        start: usize,
+        device: &candle_core::Device,
+    ) -> Result<Self> {
+        let masks = match n_tokens {
+            1 => Vec::new(),
+            _ => query_blocks(n_tokens)
+                .map(|(first, n)| causal_mask(n, start + first + n, device))
+                .collect::<Result<_>>()?,
+        };
+        Ok(Self { batch, n_tokens, start, masks })
+    }
+
+    /// The last token's row of each sequence: `(N, C)` to `(B, C)`.
+    fn last_rows(&self, x: &Tensor) -> Result<Tensor> {
+        let width = x.dim(1)?;
+        x.reshape((self.batch, self.n_tokens, width))?
+            .narrow(1, self.n_tokens - 1, 1)?
+            .reshape((self.batch, width))
+    }
+}
+
+/// For which tokens a layer computes its output.
+#[derive(Clone, Copy, PartialEq)]
+enum Queries {
+    All,
+    Last,
+}
+
+/// First query and length of each block.
+fn query_blocks(n_tokens: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..n_tokens)
+        .step_by(ATTENTION_BLOCK)
+        .map(move |first| (first, ATTENTION_BLOCK.min(n_tokens - first)))
 }
 
 /// Attention and feed-forward, each on a normed copy of the residual stream and added to it.
@@ -114,17 +163,21 @@ impl Block {
         })
     }
 
+    /// `(N, C)` to `(N, C)`, or to `(B, C)` for the last queries alone.
     fn forward(
         &self,
-        x: &Tensor, // (N, C)
-        batch: usize,
-        start: usize,
+        x: &Tensor,
+        pass: &Pass,
+        queries: Queries,
         cache: &LayerCache,
         rope: &RopeTable,
     ) -> Result<Tensor> {
-        let attended =
-            self.attention.forward(&self.attention_norm.forward(x)?, batch, start, cache, rope)?;
-        let x = (x + attended)?;
+        let normed = self.attention_norm.forward(x)?;
+        let attended = self.attention.forward(&normed, pass, queries, cache, rope)?;
+        let x = match queries {
+            Queries::All => (x + attended)?,
+            Queries::Last => (pass.last_rows(x)? + attended)?,
+        };
         let fed = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
         x + fed
     }
@@ -169,24 +222,31 @@ impl Attention {
         })
     }
 
+    /// `(N, C)` to `(N, C)`, or to `(B, C)` for the last queries alone.
     fn forward(
         &self,
-        x: &Tensor, // (N, C)
-        batch: usize,
-        start: usize,
+        x: &Tensor,
+        pass: &Pass,
+        queries: Queries,
         cache: &LayerCache,
         rope: &RopeTable,
     ) -> Result<Tensor> {
-        let n_tokens = x.dim(0)? / batch;
-        let heads = |x: Tensor, n| x.reshape((batch, n_tokens, n, self.head_dim));
-        let mut q = heads(self.q.forward(x)?, self.n_heads)?; // (B, S, H, D)
-        let mut k = heads(self.k.forward(x)?, self.n_kv_heads)?; // (B, S, K, D)
-        let v = heads(self.v.forward(x)?, self.n_kv_heads)?;
+        let Pass { batch, n_tokens, start, .. } = *pass;
+        let n_queries = if queries == Queries::All { n_tokens } else { 1 };
+        let heads = |x: Tensor, s, n| x.reshape((batch, s, n, self.head_dim));
+        let mut q = match queries {
+            Queries::All => self.q.forward(x)?,
+            Queries::Last => self.q.forward(&pass.last_rows(x)?)?,
+        };
+        q = heads(q, n_queries, self.n_heads)?; // (B, S', H, D)
+        let mut k = heads(self.k.forward(x)?, n_tokens, self.n_kv_heads)?; // (B, S, K, D)
+        let v = heads(self.v.forward(x)?, n_tokens, self.n_kv_heads)?;
         if let Some((q_norm, k_norm)) = &self.qk_norm {
             q = q_norm.forward(&q)?;
             k = k_norm.forward(&k)?;
         }
-        let q = rope.apply(&q.transpose(1, 2)?.contiguous()?, start)?; // (B, H, S, D)
+        let first_query = start + n_tokens - n_queries;
+        let q = rope.apply(&q.transpose(1, 2)?.contiguous()?, first_query)?; // (B, H, S', D)
         let k = rope.apply(&k.transpose(1, 2)?.contiguous()?, start)?; // (B, K, S, D)
         let v = v.transpose(1, 2)?.contiguous()?;
         let (keys, values) = cache.append(start, &k, &v)?; // (B, K, T, D)
@@ -195,28 +255,46 @@ impl Attention {
         let (keys, values) = (keys.to_dtype(dtype)?, values.to_dtype(dtype)?);
         let scale = 1.0 / (self.head_dim as f64).sqrt();
         let q = (q.to_dtype(dtype)? * scale)?;
-        // Blocks of queries, each against the keys that its last query may see: the triangle,
-        // in steps, and never more scores at a time than one block has.
-        let blocks = (0..n_tokens)
-            .step_by(ATTENTION_BLOCK)
-            .map(|first| {
-                let n = ATTENTION_BLOCK.min(n_tokens - first);
-                let n_seen = start + first + n;
-                let (keys, values) = (keys.narrow(2, 0, n_seen)?, values.narrow(2, 0, n_seen)?);
-                self.attend(&q.narrow(2, first, n)?, &keys, &values)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let attended = match blocks.as_slice() {
-            [one] => one.clone(),
-            many => Tensor::cat(many, 1)?, // (B, S, H·D)
+        let attended = match queries {
+            Queries::All => self.attend_in_blocks(&q, &keys, &values, pass)?,
+            Queries::Last => self.attend(&q, &keys, &values, None)?,
         };
-        let attended = attended.reshape((batch * n_tokens, self.n_heads * self.head_dim))?;
+        let attended = attended.reshape((batch * n_queries, self.n_heads * self.head_dim))?;
         self.o.forward(&attended.to_dtype(x.dtype())?)
     }
 
-    /// Scaled queries `(B, H, S', D)`, the last of which sees all keys and values
-    /// `(B, K, T', D)`, the one before all but the last key, and so on. Gives `(B, S', H·D)`.
-    fn attend(&self, q: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
+    /// Blocks of queries, each against the keys that its last query may see: the triangle, in
+    /// steps, and never more scores at a time than one block has.
+    fn attend_in_blocks(
+        &self,
+        q: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        pass: &Pass,
+    ) -> Result<Tensor> {
+        let blocks = query_blocks(pass.n_tokens)
+            .enumerate()
+            .map(|(i, (first, n))| {
+                let n_seen = pass.start + first + n;
+                let (keys, values) = (keys.narrow(2, 0, n_seen)?, values.narrow(2, 0, n_seen)?);
+                self.attend(&q.narrow(2, first, n)?, &keys, &values, pass.masks.get(i))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        match blocks.as_slice() {
+            [one] => Ok(one.clone()),
+            many => Tensor::cat(many, 1), // (B, S, H·D)
+        }
+    }
+
+    /// Scaled queries `(B, H, S', D)` against keys and values `(B, K, T', D)`, under a mask
+    /// `(S', T')` if not every query sees them all. Gives `(B, S', H·D)`.
+    fn attend(
+        &self,
+        q: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let (batch, n_heads, n_queries, head_dim) = q.dims4()?;
         let n_seen = keys.dim(2)?;
         let group = n_heads / self.n_kv_heads;
@@ -226,10 +304,9 @@ impl Attention {
 
         // Sums over thousands of positions need more digits than half formats have.
         let mut scores = scores.to_dtype(DType::F32)?;
-        if n_queries > 1 {
+        if let Some(mask) = mask {
             let by_head = scores.reshape((batch * n_heads, n_queries, n_seen))?;
-            let mask = causal_mask(n_queries, n_seen, q.device())?; // (S', T')
-            scores = by_head.broadcast_add(&mask)?.reshape(scores.shape())?;
+            scores = by_head.broadcast_add(mask)?.reshape(scores.shape())?;
         }
         let shares = softmax_last_dim(&scores)?.to_dtype(values.dtype())?;
         shares

@@ -57,7 +57,20 @@ fn looks_like_a_path(argument: &str) -> bool {
     argument.contains(std::path::MAIN_SEPARATOR) || argument.ends_with(".json")
 }
 
+/// A `config.json` has a few KiB; what is larger is something else.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
 fn read_config(path: &Path) -> Result<DecoderConfig> {
+    let len = std::fs::metadata(path).map_err(Error::read(path))?.len();
+    let is_weights = path.extension().is_some_and(|e| e == "safetensors" || e == "gguf");
+    if is_weights || len > MAX_CONFIG_BYTES {
+        return Err(Error::ModelConfig {
+            origin: path.display().to_string(),
+            problem: "this is no config.json; to run a checkpoint, give the directory that holds \
+                      config.json and the safetensors files"
+                .into(),
+        });
+    }
     let json = std::fs::read_to_string(path).map_err(Error::read(path))?;
     DecoderConfig::parse(&json, &path.display().to_string())
 }

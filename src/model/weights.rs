@@ -10,7 +10,7 @@ use crate::device::engine_dtype;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::random::Stream;
-use crate::model::{ModelSource, ModelSpec};
+use crate::model::{Decoder, ModelSource, ModelSpec};
 
 /// What a tensor does, which decides how random weights are scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,12 @@ pub struct Weights {
 
 #[derive(Debug)]
 enum Source {
-    Random { seed: u64 },
+    Random {
+        seed: u64,
+    },
     Checkpoint(Checkpoint),
+    /// Looks every tensor up without reading it.
+    CheckOnly(Checkpoint),
 }
 
 impl Weights {
@@ -62,9 +66,22 @@ impl Weights {
         })
     }
 
-    /// The number format of every tensor.
-    pub fn dtype(&self) -> Dtype {
-        self.dtype
+    /// Makes sure that a checkpoint has every tensor of its configuration, in its shape, without
+    /// reading any; nothing to do for random weights.
+    ///
+    /// # Errors
+    /// As [`Weights::open`] and [`Weights::tensor`].
+    pub fn check(spec: &ModelSpec) -> Result<()> {
+        let ModelSource::Checkpoint(directory) = &spec.source else { return Ok(()) };
+        let weights = Self {
+            source: Source::CheckOnly(Checkpoint::open(directory)?),
+            dtype: Dtype::F32,
+            device: Device::Cpu,
+            n_layers: spec.config.n_layers,
+            n_given: AtomicU64::new(0),
+        };
+        // What is needed is what the decoder asks for.
+        Decoder::new(&spec.config, &weights, 1).map(drop)
     }
 
     /// Where tensors are put.
@@ -87,6 +104,13 @@ impl Weights {
             Source::Random { seed } => self.draw(*seed, name, shape, role),
             Source::Checkpoint(checkpoint) => {
                 checkpoint.tensor(name, shape, engine_dtype(self.dtype), &self.device)
+            }
+            Source::CheckOnly(checkpoint) => {
+                checkpoint.check(name, shape)?;
+                // One element seen many times: the shape without the memory.
+                Tensor::zeros((), engine_dtype(self.dtype), &self.device)
+                    .and_then(|zero| zero.broadcast_as(shape))
+                    .map_err(Error::engine(format!("checking tensor `{name}`")))
             }
         }
     }

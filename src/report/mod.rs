@@ -10,7 +10,7 @@ use crate::result::{self, ResultFile};
 pub enum Format {
     /// Markdown tables.
     Md,
-    /// The result file itself.
+    /// The result file itself, or an array of several.
     Json,
     /// One JSON object per case and line.
     Jsonl,
@@ -22,7 +22,10 @@ pub enum Format {
 pub fn render(results: &[ResultFile], format: Format) -> String {
     match format {
         Format::Md => results.iter().map(table::markdown).collect::<Vec<_>>().join("\n"),
-        Format::Json => results.iter().map(result::to_json).collect(),
+        Format::Json => match results {
+            [one] => result::to_json(one),
+            many => result::to_json(&many),
+        },
         Format::Jsonl => rows::jsonl(results),
         Format::Csv => rows::csv(results),
     }

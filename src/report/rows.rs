@@ -1,11 +1,12 @@
-//! One flat row per case, in llama-bench's names, so that scripts that read its output read
-//! ours; what llama-bench does not have follows under names of vLLM or our own.
+//! One flat row per case, in llama-bench's names and with the keys that its comparison script
+//! asks for, so that scripts that read its output read ours; what llama-bench does not have
+//! follows under names of vLLM or our own.
 
 use serde::Serialize;
 
 use crate::case::Dtype;
 use crate::result::ResultFile;
-use crate::result::file::{CaseFile, LatencyFile, OutcomeFile};
+use crate::result::file::{CaseFile, LatencyFile, OutcomeFile, WeightsFile};
 use crate::stats;
 
 /// A case in flat form. Absent figures are null, or empty in CSV.
@@ -20,10 +21,25 @@ struct Row {
     model_type: String,
     model_size: Option<u64>,
     model_n_params: Option<u64>,
+    /// Tokens of the largest forward pass over all sequences: nothing is split further.
+    n_batch: u64,
+    n_ubatch: u64,
     n_threads: u32,
+    cpu_mask: &'static str,
+    cpu_strict: bool,
+    poll: u32,
     type_k: String,
     type_v: String,
+    n_gpu_layers: i32,
+    split_mode: &'static str,
+    main_gpu: u32,
+    no_kv_offload: bool,
+    flash_attn: bool,
     devices: String,
+    tensor_split: &'static str,
+    tensor_buft_overrides: &'static str,
+    use_mmap: bool,
+    embeddings: bool,
     n_prompt: u32,
     n_gen: u32,
     n_depth: u32,
@@ -114,6 +130,7 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
         OutcomeFile::Skipped { reason } => ("skipped", Some(reason.clone())),
         OutcomeFile::Failed { reason } => ("failed", Some(reason.clone())),
     };
+    let tokens_per_forward = u64::from(axes.n_prompt.max(1)) * u64::from(axes.batch_size);
     let backend = axes.device.split(':').next().unwrap_or_default().to_uppercase();
     let latency = |name: &str| case.latencies.iter().find(|latency| latency.metric == name);
     let ms = |ns: f64| ns / 1e6;
@@ -134,10 +151,25 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
         }),
         model_size: model.zip(element_bytes).map(|(m, bytes)| m.n_params.saturating_mul(bytes)),
         model_n_params: model.map(|model| model.n_params),
+        n_batch: tokens_per_forward,
+        n_ubatch: tokens_per_forward,
         n_threads: axes.n_threads,
+        cpu_mask: "0x0",
+        cpu_strict: false,
+        poll: 0,
         type_k: axes.dtype.clone(),
         type_v: axes.dtype.clone(),
+        // llama-bench's words for all layers on the processor, and for all on the device.
+        n_gpu_layers: if axes.device == "cpu" { 0 } else { -1 },
+        split_mode: "none",
+        main_gpu: 0,
+        no_kv_offload: false,
+        flash_attn: false,
         devices: axes.device.clone(),
+        tensor_split: "0.00",
+        tensor_buft_overrides: "none",
+        use_mmap: model.is_some_and(|model| model.weights == WeightsFile::Checkpoint),
+        embeddings: false,
         n_prompt: axes.n_prompt,
         n_gen: axes.n_gen,
         n_depth: axes.n_depth,

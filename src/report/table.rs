@@ -35,13 +35,25 @@ fn heading(result: &ResultFile) -> String {
         environment.memory_available_bytes.map_or_else(String::new, |b| format!(", {b} free"));
     format!(
         "{} {}{commit} on {}, {} cores{memory}\n",
-        tool.name, tool.version, cpu.model, cpu.physical_cores,
+        plain(&tool.name),
+        plain(&tool.version),
+        plain(&cpu.model),
+        cpu.physical_cores,
     )
 }
 
 /// Everything that changes what the figures mean.
 fn remarks(result: &ResultFile) -> Vec<String> {
-    let mut remarks = Vec::new();
+    let mut remarks = vec![
+        "t/s: mean ± standard deviation over rounds; of a request, prompt and generated tokens."
+            .to_owned(),
+    ];
+    let latencies = || result.cases.iter().flat_map(|case| &case.latencies);
+    if latencies().any(|latency| !latency.percentiles_absent.is_empty()) {
+        remarks.push(
+            "> max: too few values (n) to bound that percentile with 95 % confidence.".into(),
+        );
+    }
     if result.tool.debug_build {
         remarks.push(
             "**Debug build**: these figures say nothing about the hardware; run `cargo run --release`."
@@ -66,7 +78,7 @@ fn throughput_table(result: &ResultFile) -> String {
         let axes = &case.axes;
         let model = result.plan.models.iter().find(|model| model.label == axes.model);
         table.add_row([
-            axes.model.clone(),
+            plain(&axes.model),
             model.map_or_else(String::new, |model| count_text(model.n_params)),
             axes.dtype.clone(),
             axes.device.clone(),
@@ -84,8 +96,8 @@ fn throughput_table(result: &ResultFile) -> String {
 /// Mean and standard deviation over rounds, or why there is none.
 fn rate(case: &CaseFile) -> String {
     match (&case.outcome, &case.throughput) {
-        (OutcomeFile::Skipped { reason }, _) => format!("skipped: {reason}"),
-        (OutcomeFile::Failed { reason }, _) => format!("failed: {reason}"),
+        (OutcomeFile::Skipped { reason }, _) => format!("skipped: {}", plain(reason)),
+        (OutcomeFile::Failed { reason }, _) => format!("failed: {}", plain(reason)),
         (OutcomeFile::Measured, None) => "below the clock's resolution".into(),
         (OutcomeFile::Measured, Some(throughput)) => {
             let mean = significant(throughput.mean_tokens_per_s);
@@ -122,17 +134,31 @@ fn case_name(case: &CaseFile, with_model: bool) -> String {
     let axes = &case.axes;
     let mut name = format!("{} b{} {} t{}", axes.dtype, axes.batch_size, axes.test, axes.n_threads);
     if with_model {
-        name = format!("{} {name}", axes.model);
+        name = format!("{} {name}", plain(&axes.model));
     }
     name
 }
 
-/// The percentile, or what a small sample can say instead: it lies above all that was seen.
+/// The percentile, or what a small sample can say instead: its upper bound lies above all that
+/// was seen.
 fn percentile(latency: &LatencyFile, key: &str) -> String {
     match latency.percentiles_ns.get(key) {
         Some(&ns) => duration_text(ns),
+        // A median is never beyond the largest value.
+        None if key == "p50" => format!("– (n = {})", latency.count),
         None => format!("> max (n = {})", latency.count),
     }
+}
+
+/// Text of a file, which may be hostile, for a table cell: no control characters, no bars.
+fn plain(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| match c {
+            '|' => vec!['\\', '|'],
+            c if c.is_control() => vec!['\u{fffd}'],
+            c => vec![c],
+        })
+        .collect()
 }
 
 fn table(header: &[&str]) -> Table {

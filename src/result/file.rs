@@ -161,8 +161,8 @@ pub struct ModelFile {
     pub model_type: String,
     /// Number of weights.
     pub n_params: u64,
-    /// The shape, in Hugging Face's names.
-    pub shape: BTreeMap<String, u64>,
+    /// The shape as a `config.json` in Hugging Face's names: `--model` takes it as a file.
+    pub config: serde_json::Value,
 }
 
 /// Where weights come from.
@@ -178,7 +178,7 @@ pub enum WeightsFile {
 /// A case and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaseFile {
-    /// Unique in the file, the same in every run of the same case.
+    /// The axes in one word. Unique in the file; the model in it is a label of `plan.models`.
     pub id: String,
     /// What was asked.
     pub axes: AxesFile,
@@ -227,7 +227,7 @@ pub struct WorkFile {
     /// Dense floating-point operations, two per multiply-accumulate, causal attention as the
     /// triangle it is.
     pub flops: Flops,
-    /// Bytes that must at least be moved.
+    /// Bytes that its forward passes must at least move, each starting from cold caches.
     pub bytes_min: Bytes,
 }
 
@@ -353,9 +353,9 @@ pub struct HistogramFile {
     pub encoding: String,
     /// Significant decimal digits of a bucket.
     pub significant_figures: u8,
-    /// Largest value with a bucket of its own.
+    /// Largest value that is told apart.
     pub max_ns: u64,
-    /// Values above that; they are in the last bucket.
+    /// Values above that; they are counted there.
     pub saturated: u64,
     /// The buckets.
     pub data: String,

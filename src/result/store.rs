@@ -3,53 +3,90 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::histogram::{self, Histogram};
 use crate::result::FormatVersion;
-use crate::result::file::{CaseFile, ResultFile};
+use crate::result::file::{CaseFile, LatencyFile, OutcomeFile, ResultFile, ThroughputFile};
+use crate::stats;
 
-/// Where a result file will go: checked before the run, written after it.
+/// Where a result file will go.
 #[derive(Clone, Debug)]
 pub struct Destination {
     path: PathBuf,
-    replace: bool,
+    conflict: Conflict,
+}
+
+/// What to do if the file is already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Conflict {
+    Refuse,
+    Replace,
+    /// Take the next free name: `x.json`, `x-2.json`, …
+    Number,
 }
 
 impl Destination {
-    /// Makes sure that `path` can be written, creating its directory. Unless `replace` is set,
-    /// a file that is already there is an error.
+    /// The file that the user named. Unless `replace` is set, a file that is already there is an
+    /// error.
     ///
     /// # Errors
-    /// [`Error::OutputExists`] or [`Error::Write`].
-    pub fn prepare(path: PathBuf, replace: bool) -> Result<Self> {
-        if path.exists() && !path.is_file() {
+    /// [`Error::OutputExists`], or [`Error::Write`] for what can never be a result file.
+    pub fn named(path: PathBuf, replace: bool) -> Result<Self> {
+        let refuse = |why: &str| {
+            let source = std::io::Error::other(why.to_owned());
+            Err(Error::Write { path: path.clone(), source })
+        };
+        if path.as_os_str() == "-" {
+            return refuse("a result file needs a name (-o json prints it)");
+        }
+        if path.as_os_str().to_string_lossy().ends_with(std::path::MAIN_SEPARATOR) {
+            return refuse("this names a directory");
+        }
+        match (path.symlink_metadata(), path.metadata()) {
+            (Err(_), _) => {}
+            (Ok(_), Err(_)) => return refuse("it is a symbolic link that leads nowhere"),
             // Renaming over a device or a pipe would remove it.
-            let source = std::io::Error::other("it is not a regular file");
-            return Err(Error::Write { path, source });
+            (Ok(_), Ok(target)) if !target.is_file() => return refuse("it is not a regular file"),
+            _ if !replace => return Err(Error::OutputExists { path }),
+            _ => {}
         }
-        if !replace && path.exists() {
-            return Err(Error::OutputExists { path });
-        }
-        let directory = directory(&path);
-        std::fs::create_dir_all(directory).map_err(Error::write(&path))?;
-        // Dropped at once: only a try shows what permissions, mounts and quotas allow.
-        tempfile::NamedTempFile::new_in(directory).map_err(Error::write(&path))?;
-        Ok(Self { path, replace })
+        // A link is followed, so that the file it leads to is replaced and not the link.
+        let path = path.canonicalize().unwrap_or(path);
+        let conflict = if replace { Conflict::Replace } else { Conflict::Refuse };
+        Ok(Self { path, conflict })
     }
 
-    /// The file's path.
+    /// A file of our own naming, numbered if the name is taken.
+    pub fn numbered(path: PathBuf) -> Self {
+        Self { path, conflict: Conflict::Number }
+    }
+
+    /// The file's path, before any numbering.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Makes sure that the file can be written, creating its directory.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn prepare(&self) -> Result<()> {
+        let directory = directory(&self.path);
+        std::fs::create_dir_all(directory).map_err(Error::write(&self.path))?;
+        // Dropped at once: only a try shows what permissions, mounts and quotas allow.
+        tempfile::NamedTempFile::new_in(directory).map_err(Error::write(&self.path))?;
+        Ok(())
+    }
+
     /// Writes `result` beside its place, flushes it to the disk, and renames it into place.
+    /// Gives the path it has.
     ///
     /// # Errors
     /// [`Error::Write`], and nothing is left behind; or [`Error::OutputExists`] if a file has
     /// appeared since.
-    pub fn write(&self, result: &ResultFile) -> Result<()> {
+    pub fn write(&self, result: &ResultFile) -> Result<PathBuf> {
         let failed = || Error::write(&self.path);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".benchinf-");
@@ -60,22 +97,39 @@ impl Destination {
         // Through the file itself: the wrapper's errors name the temporary path.
         file.as_file_mut().write_all(to_json(result).as_bytes()).map_err(failed())?;
         file.as_file().sync_all().map_err(failed())?;
-        let persisted = match self.replace {
-            true => file.persist(&self.path),
-            false => file.persist_noclobber(&self.path),
-        };
-        match persisted {
-            Ok(_) => Ok(()),
-            Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(Error::OutputExists { path: self.path.clone() })
+        let mut n = 1;
+        loop {
+            let path = self.path_numbered(n);
+            let persisted = match self.conflict {
+                Conflict::Replace => file.persist(&path),
+                Conflict::Refuse | Conflict::Number => file.persist_noclobber(&path),
+            };
+            let error = match persisted {
+                Ok(_) => return Ok(path),
+                Err(error) => error,
+            };
+            let taken = error.error.kind() == std::io::ErrorKind::AlreadyExists;
+            match self.conflict {
+                Conflict::Number if taken => n += 1,
+                Conflict::Refuse if taken => return Err(Error::OutputExists { path }),
+                _ => return Err(failed()(error.error)),
             }
-            Err(e) => Err(failed()(e.error)),
+            file = error.file;
+        }
+    }
+
+    fn path_numbered(&self, n: u32) -> PathBuf {
+        match (n, self.path.file_stem()) {
+            (2.., Some(stem)) => {
+                self.path.with_file_name(format!("{}-{n}.json", stem.to_string_lossy()))
+            }
+            _ => self.path.clone(),
         }
     }
 }
 
-/// The file as text, ending in a newline.
-pub fn to_json(result: &ResultFile) -> String {
+/// One or several files as text, ending in a newline.
+pub fn to_json(result: &impl Serialize) -> String {
     let mut json = serde_json::to_string_pretty(result)
         .expect("keys are strings and no type of the wire format can fail to serialise");
     json.push('\n');
@@ -122,17 +176,61 @@ fn parse(text: &str) -> std::result::Result<ResultFile, String> {
 
 /// What must agree inside a case, whoever wrote it.
 fn check_case(case: &CaseFile) -> std::result::Result<(), String> {
-    for latency in &case.latencies {
-        let of = |problem: String| format!("{}: {problem}", latency.metric);
-        if latency.histogram.encoding != histogram::ENCODING {
-            return Err(of(format!("unknown encoding `{}`", latency.histogram.encoding)));
+    let is_measured = case.outcome == OutcomeFile::Measured;
+    if is_measured == case.rounds.is_empty() {
+        return Err(format!("its outcome does not fit its {} rounds", case.rounds.len()));
+    }
+    for round in &case.rounds {
+        let within = |ns: u64| (round.min_pass_ns..=round.max_pass_ns).contains(&ns);
+        if round.passes == 0 || !within(round.total_ns / round.passes) {
+            return Err("the mean pass of a round is not between its extremes".into());
         }
-        let count = Histogram::decoded_count(&latency.histogram.data).map_err(of)?;
-        if count != latency.count {
-            return Err(of(format!(
-                "count is {}, but the histogram holds {count} values",
-                latency.count
-            )));
+    }
+    if let Some(throughput) = &case.throughput {
+        check_throughput(case, throughput)?;
+    }
+    for latency in &case.latencies {
+        check_latency(latency).map_err(|problem| format!("{}: {problem}", latency.metric))?;
+    }
+    Ok(())
+}
+
+fn check_throughput(
+    case: &CaseFile,
+    throughput: &ThroughputFile,
+) -> std::result::Result<(), String> {
+    let rounds = case.rounds.iter().filter(|round| round.total_ns > 0);
+    let rates: Vec<f64> = rounds
+        .map(|round| case.work.tokens as f64 * round.passes as f64 / (round.total_ns as f64 / 1e9))
+        .collect();
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs();
+    let agree = rates.len() == throughput.rounds_tokens_per_s.len()
+        && rates.iter().zip(&throughput.rounds_tokens_per_s).all(|(a, b)| close(*a, *b))
+        && stats::mean(&rates).is_some_and(|mean| close(throughput.mean_tokens_per_s, mean));
+    match agree {
+        true => Ok(()),
+        false => Err("its throughput is not its tokens by the time of its rounds".into()),
+    }
+}
+
+fn check_latency(latency: &LatencyFile) -> std::result::Result<(), String> {
+    if latency.histogram.encoding != histogram::ENCODING {
+        return Err(format!("unknown encoding `{}`", latency.histogram.encoding));
+    }
+    let count = Histogram::decoded_count(&latency.histogram.data)?;
+    if count != latency.count || count == 0 {
+        return Err(format!("count is {}, but the histogram holds {count} values", latency.count));
+    }
+    let (min, max) = (latency.min_ns, latency.max_ns);
+    let within = |ns: u64| (min..=max).contains(&ns);
+    if !within(latency.sum_ns / count) {
+        return Err("the mean is not between the extremes".into());
+    }
+    for (name, ns) in &latency.percentiles_ns {
+        let q = name.strip_prefix('p').and_then(|p| p.parse::<f64>().ok()).map(|p| p / 100.0);
+        let needed = q.filter(|q| (0.0..1.0).contains(q)).map(stats::min_count_for_quantile);
+        if needed.is_none_or(|needed| count < needed) || !within(*ns) {
+            return Err(format!("{name} cannot be {ns} ns with these {count} values"));
         }
     }
     Ok(())

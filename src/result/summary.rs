@@ -49,6 +49,7 @@ impl CaseSummary {
     /// is no result, however fast.
     pub fn fail(&mut self, reason: String) {
         self.outcome = OutcomeFile::Failed { reason };
+        self.warm_up = None;
         self.rounds.clear();
         self.recorder = Recorder::new(self.case.test);
     }
@@ -171,13 +172,13 @@ fn latency(metric: Metric, histogram: &Histogram) -> Option<LatencyFile> {
 
 /// A plan as result files have it.
 pub fn plan_file(plan: &Plan) -> PlanFile {
-    let Settings { device, seed, repetitions, warm_up, round, max_time_ns } = plan.settings;
+    let Settings { device, seed, repetitions, max_time_ns, .. } = plan.settings;
     PlanFile {
         device: device.to_string(),
         seed,
         repetitions,
-        warm_up: warm_up.as_ref().map(limits),
-        round: limits(&round),
+        warm_up: plan.settings.warm_up().as_ref().map(limits),
+        round: limits(&plan.settings.round()),
         max_time_ns,
         models: plan.models.iter().map(model_file).collect(),
     }
@@ -201,22 +202,12 @@ pub fn model_file(model: &ModelSpec) -> ModelFile {
         ModelSource::Config(path) => (path.display().to_string(), WeightsFile::Random),
         ModelSource::Checkpoint(path) => (path.display().to_string(), WeightsFile::Checkpoint),
     };
-    let shape = [
-        ("vocab_size", config.vocab_size),
-        ("hidden_size", config.hidden_size),
-        ("intermediate_size", config.intermediate_size),
-        ("num_hidden_layers", config.n_layers),
-        ("num_attention_heads", config.n_heads),
-        ("num_key_value_heads", config.n_kv_heads),
-        ("head_dim", config.head_dim),
-        ("max_position_embeddings", config.n_positions),
-    ];
     ModelFile {
         label: model.label.clone(),
         origin,
         weights,
         model_type: config.model_type.name().into(),
         n_params: cost::n_params(config),
-        shape: shape.iter().map(|(key, size)| ((*key).into(), *size as u64)).collect(),
+        config: config.to_json(),
     }
 }

@@ -3,14 +3,12 @@
 use candle_core::{D, DType, Tensor};
 
 use super::TokenStream;
-use crate::case::{Case, DeviceSpec, Dtype, Test};
+use crate::case::{Case, Test};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernels::Threads;
 use crate::measure::Workload;
-use crate::model::weights::Weights;
-use crate::model::{Decoder, KvCache, ModelSpec};
-use crate::plan::FILL_CHUNK;
+use crate::model::cost::FILL_CHUNK;
+use crate::model::{Decoder, KvCache};
 
 /// A KV cache that cases of one model and batch size take turns with.
 #[derive(Debug)]
@@ -33,17 +31,22 @@ impl Session {
     }
 
     /// Makes the first `n_depth` positions hold the token stream, computing what is missing.
+    /// `false` when interrupted before that was done.
     fn fill(
         &mut self,
         decoder: &Decoder,
         device: &Device,
         tokens: TokenStream,
         n_depth: usize,
-    ) -> Result<()> {
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<bool> {
         self.n_prefix = self.n_prefix.min(n_depth);
         self.cache.truncate(self.n_prefix);
         let batch = self.cache.batch_size() as u32;
         while self.n_prefix < n_depth {
+            if interrupted() {
+                return Ok(false);
+            }
             let n = (n_depth - self.n_prefix).min(FILL_CHUNK as usize);
             let chunk = tokens.rows(batch, self.n_prefix as u32, n as u32);
             Tensor::from_vec(chunk, (batch as usize, n), device.engine())
@@ -51,7 +54,8 @@ impl Session {
                 .map_err(Error::engine("filling the KV cache up to the depth"))?;
             self.n_prefix += n;
         }
-        device.synchronize()
+        device.synchronize()?;
+        Ok(true)
     }
 }
 
@@ -72,7 +76,7 @@ pub struct Inference<'a> {
 }
 
 impl<'a> Inference<'a> {
-    /// Prepares a case; untimed.
+    /// Prepares a case; untimed. `None` when interrupted before it was ready.
     ///
     /// # Errors
     /// [`Error::Engine`].
@@ -82,10 +86,13 @@ impl<'a> Inference<'a> {
         decoder: &'a Decoder,
         session: &'a mut Session,
         device: &'a Device,
-    ) -> Result<Self> {
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Self>> {
         let tokens = TokenStream::new(seed, decoder.config().vocab_size);
         let n_depth = case.n_depth as usize;
-        session.fill(decoder, device, tokens, n_depth)?;
+        if !session.fill(decoder, device, tokens, n_depth, interrupted)? {
+            return Ok(None);
+        }
         let n_first = case.test.n_prompt().max(1);
         let rows = tokens.rows(case.batch_size, case.n_depth, n_first);
         let shape = (case.batch_size as usize, n_first as usize);
@@ -93,7 +100,7 @@ impl<'a> Inference<'a> {
             .map_err(Error::engine("uploading the prompt"))?;
         let next = first.clone();
         let test = case.test;
-        Ok(Self { decoder, session, device, test, n_depth, first, next, logits: None })
+        Ok(Some(Self { decoder, session, device, test, n_depth, first, next, logits: None }))
     }
 
     /// `(batch, vocabulary)` of the last iteration, if there was one.
@@ -107,14 +114,7 @@ impl<'a> Inference<'a> {
     /// [`Error::OutputNotFinite`] if a logit is NaN or infinite.
     pub fn check_output(&self) -> Result<()> {
         let Some(logits) = &self.logits else { return Ok(()) };
-        let values: Vec<f32> = logits
-            .to_dtype(DType::F32)
-            .and_then(|logits| logits.flatten_all()?.to_vec1())
-            .map_err(Error::engine("reading the logits"))?;
-        match values.iter().filter(|v| !v.is_finite()).count() {
-            0 => Ok(()),
-            count => Err(Error::OutputNotFinite { count, of: values.len() }),
-        }
+        check_finite(&values_of(logits)?)
     }
 
     fn forward_and_pick(&mut self) -> candle_core::Result<()> {
@@ -127,43 +127,33 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// The logits after the last of `prompt`'s tokens, one per token id: what the numerics are
-/// checked by.
+/// The logits after `prompt`'s last token, one per token id.
 ///
 /// # Errors
-/// [`Error::TokenOutOfRange`], [`Error::ContextTooLong`], or what is wrong with device or
-/// weights.
-pub fn last_logits(
-    spec: &ModelSpec,
-    device: DeviceSpec,
-    dtype: Dtype,
-    seed: u64,
-    n_threads: u32,
-    prompt: &[u32],
-) -> Result<Vec<f32>> {
-    let vocab_size = spec.config.vocab_size;
-    if let Some(&token) = prompt.iter().find(|&&token| token as usize >= vocab_size) {
-        return Err(Error::TokenOutOfRange { token, vocab_size, model: spec.label.clone() });
+/// [`Error::OutputNotFinite`], or the engine's.
+pub fn last_logits(decoder: &Decoder, device: &Device, prompt: &[u32]) -> Result<Vec<f32>> {
+    let logits = || {
+        let mut cache = decoder.cache(1, prompt.len())?;
+        let tokens = Tensor::new(prompt, device.engine())?.unsqueeze(0)?;
+        decoder.forward(&tokens, &mut cache)
+    };
+    let values = values_of(&logits().map_err(Error::engine("running the model"))?)?;
+    check_finite(&values)?;
+    Ok(values)
+}
+
+fn values_of(logits: &Tensor) -> Result<Vec<f32>> {
+    logits
+        .to_dtype(DType::F32)
+        .and_then(|logits| logits.flatten_all()?.to_vec1())
+        .map_err(Error::engine("reading the logits"))
+}
+
+fn check_finite(values: &[f32]) -> Result<()> {
+    match values.iter().filter(|v| !v.is_finite()).count() {
+        0 => Ok(()),
+        count => Err(Error::OutputNotFinite { count, of: values.len() }),
     }
-    if prompt.len() > spec.config.n_positions {
-        return Err(Error::ContextTooLong {
-            case: "--tokens".into(),
-            needed: prompt.len() as u64,
-            model: spec.label.clone(),
-            limit: spec.config.n_positions as u64,
-        });
-    }
-    let device = Device::open(device)?;
-    Threads::default().run(n_threads, || {
-        let weights = Weights::open(spec, seed, dtype, device.engine())?;
-        let decoder = Decoder::new(&spec.config, &weights, prompt.len())?;
-        let logits = || {
-            let mut cache = decoder.cache(1, prompt.len())?;
-            let tokens = Tensor::new(prompt, device.engine())?.unsqueeze(0)?;
-            decoder.forward(&tokens, &mut cache)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
-        };
-        logits().map_err(Error::engine("running the model"))
-    })?
 }
 
 impl Workload for Inference<'_> {

@@ -48,6 +48,9 @@ fn command_lines() {
         ("-m tiny --min-time 5x", "`5x` is not a time"),
         ("-m tiny --frobnicate", "unexpected argument"),
         ("logits -m tiny --tokens 1,512", "id 512 is not below the vocabulary size 512"),
+        ("-m tiny -p 1-1000 -d 0-999", "the axes multiply to more than 10000 cases"),
+        ("-m tiny -w 3 --no-warmup", "cannot be used with"),
+        ("logits -m llama-3.1-8b -t 1 --tokens 1,2", "of memory"),
         ("logits -m tiny --tokens 1 -t 0", "--threads"),
         ("logits -m tiny", "--tokens"),
         ("report missing.json", "cannot read missing.json"),
@@ -71,6 +74,11 @@ fn output_paths() {
     assert_eq!(std::fs::read(sandbox.path("there.json")).unwrap(), b"precious");
     refused(&sandbox, "-m tiny --out there.json/x.json", None, "cannot write there.json/x.json");
     refused(&sandbox, "-m tiny --out", Some(Path::new("/proc/no/result.json")), "cannot write");
+    refused(&sandbox, "-m tiny --out new/", None, "cannot write new/: this names a directory");
+    refused(&sandbox, "-m tiny --out -", None, "-o json prints it");
+    refused(&sandbox, "-m tiny --dry-run --out there.json", None, "there.json exists already");
+    std::os::unix::fs::symlink("nowhere", sandbox.path("link.json")).unwrap();
+    refused(&sandbox, "-m tiny --out link.json", None, "a symbolic link that leads nowhere");
     std::fs::create_dir(sandbox.path("directory")).unwrap();
     for other in ["directory", "/dev/null", "/dev/full"] {
         let words = format!("cannot write {other}: it is not a regular file");
@@ -80,6 +88,12 @@ fn output_paths() {
     let args = "-m tiny -p 2 -n 0 -r 1 --min-time 0 --out there.json --force -q";
     sandbox.benchinf(args).assert().success();
     assert!(benchinf::result::read(&sandbox.path("there.json")).is_ok());
+    // A link's target is replaced, and the link stays.
+    std::fs::remove_file(sandbox.path("link.json")).unwrap();
+    std::os::unix::fs::symlink("there.json", sandbox.path("link.json")).unwrap();
+    let args = args.replace("there.json", "link.json");
+    sandbox.benchinf(&args).assert().success();
+    assert!(sandbox.path("link.json").is_symlink());
 }
 
 /// A copy of a golden checkpoint to spoil.
@@ -105,6 +119,10 @@ fn checkpoints_cut_anywhere() {
         std::fs::write(&file, &whole[..len]).unwrap();
         refused(&sandbox, RUN, Some(&directory), "model.safetensors");
     }
+    // A dry run finds it too, and so does naming the weights instead of the directory.
+    std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    refused(&sandbox, "-n 0 --dry-run -m", Some(&directory), "cut short or damaged");
+    refused(&sandbox, "-n 0 -m", Some(&file), "give the directory that holds config.json");
     let mut longer = whole.clone();
     longer.push(0);
     std::fs::write(&file, &longer).unwrap();
@@ -179,4 +197,5 @@ fn a_model_that_computes_nonsense_fails_and_has_no_figures() {
     assert!(table.contains("failed: output check: "), "{table}");
     let result = benchinf::result::read(&sandbox.path("out.json")).unwrap();
     assert!(result.cases[0].rounds.is_empty() && result.cases[0].latencies.is_empty());
+    sandbox.benchinf("logits --tokens 1,2 -m").arg(&directory).assert().code(1);
 }

@@ -96,6 +96,20 @@ fn every_axis_multiplies_and_every_format_tells_it() {
         "n_threads",
         "build_commit",
         "test_time",
+        "n_gpu_layers",
+        "n_batch",
+        "n_ubatch",
+        "embeddings",
+        "cpu_mask",
+        "cpu_strict",
+        "poll",
+        "use_mmap",
+        "no_kv_offload",
+        "split_mode",
+        "main_gpu",
+        "tensor_split",
+        "tensor_buft_overrides",
+        "flash_attn",
     ] {
         assert!(header.split(',').any(|h| h == name), "{name}");
     }
@@ -130,6 +144,7 @@ fn a_config_alone_runs_with_random_weights_and_a_checkpoint_with_its_own() {
         assert_eq!(file["plan"]["models"][0]["weights"], weights);
         assert_eq!(file["plan"]["models"][0]["label"], "qwen3-untied-shards");
         assert_eq!(file["plan"]["models"][0]["n_params"], 17_496);
+        assert_eq!(file["plan"]["models"][0]["config"]["head_dim"], 12);
     }
 }
 
@@ -139,7 +154,7 @@ fn a_dry_run_lists_the_plan_and_leaves_nothing() {
     let text =
         stdout(&mut sandbox.benchinf("-m llama-3.2-1b --dtype bf16 -p 16 -n 4 --dry-run -t 1"));
     assert!(text.starts_with("llama-3.2-1b/bf16/cpu/t1/b1/pp16@d0\n"), "{text}");
-    assert!(text.contains("2 cases, 5 rounds each"), "{text}");
+    assert!(text.contains("2 case(s), 5 round(s) each"), "{text}");
     assert!(sandbox.files().is_empty());
 }
 
@@ -152,6 +167,50 @@ fn time_is_bounded_when_asked() {
     assert_eq!(file.run.ended, RunEnd::TimeUp);
     assert!(file.cases.iter().all(|case| case.outcome == OutcomeFile::Measured));
     assert!(file.cases[0].rounds.len() < 1_000_000);
+    // No time at all: nothing is measured, and that is no success.
+    sandbox.benchinf("-m tiny --max-time 0 --out none.json").assert().code(1);
+    assert!(result_in(&sandbox, "none.json").cases.iter().all(|case| case.rounds.is_empty()));
+}
+
+#[test]
+fn what_becomes_of_the_file_is_said_even_if_nobody_reads_the_table() {
+    let sandbox = Sandbox::new();
+    let args = format!("benchinf {SHORT} -q --out out.json | true; echo ${{PIPESTATUS[0]}}");
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_benchinf")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut shell = assert_cmd::Command::new("bash");
+    let output = shell.current_dir(sandbox.path("")).env("PATH", path).args(["-c", &args]).assert();
+    assert_eq!(String::from_utf8_lossy(&output.get_output().stdout).trim(), "0");
+    assert_eq!(result_in(&sandbox, "out.json").cases.len(), 2);
+}
+
+#[test]
+fn runs_in_the_same_second_leave_a_file_each() {
+    let sandbox = Sandbox::new();
+    let start = || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_benchinf"))
+            .current_dir(sandbox.path(""))
+            .args(SHORT.split(' '))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    for mut child in [start(), start(), start(), start()] {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(sandbox.files().len(), 4);
+}
+
+#[test]
+fn several_reports_are_one_json_document() {
+    let sandbox = Sandbox::new();
+    for name in ["a.json", "b.json"] {
+        stdout(&mut sandbox.benchinf(&format!("{SHORT} --out {name}")));
+    }
+    let both = stdout(&mut sandbox.benchinf("report a.json b.json -o json"));
+    let both: Vec<ResultFile> = serde_json::from_str(&both).unwrap();
+    assert_eq!(both, [result_in(&sandbox, "a.json"), result_in(&sandbox, "b.json")]);
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn spoiled_files_are_refused_in_plain_words() {
     let good = std::fs::read_to_string(path).unwrap();
     let (first_id, second_id) = (nth_case_id(&good, 0), nth_case_id(&good, 1));
     let count = good.split("\"count\": ").nth(1).unwrap().split(',').next().unwrap();
-    let cases: [(String, &str); 9] = [
+    let total = good.split("\"total_ns\": ").nth(2).unwrap().split(',').next().unwrap();
+    let cases: [(String, &str); 12] = [
         (String::new(), "this is not a result file"),
         ("{}".into(), "missing field `format_version`"),
         ("\u{feff}[1,2]".into(), "this is not a result file"),
@@ -55,6 +56,18 @@ fn spoiled_files_are_refused_in_plain_words() {
         (
             good.replacen(&format!("\"count\": {count}"), "\"count\": 7", 1),
             "count is 7, but the histogram holds",
+        ),
+        (
+            good.replacen(&format!("\"total_ns\": {total}"), "\"total_ns\": 1", 1),
+            "the mean pass of a round is not between its extremes",
+        ),
+        (
+            good.replacen("\"mean_tokens_per_s\": ", "\"mean_tokens_per_s\": 9", 1),
+            "its throughput is not",
+        ),
+        (
+            good.replacen("\"measured\"", "\"failed\", \"reason\": \"x\"", 1),
+            "its outcome does not fit",
         ),
     ];
     for (text, words) in cases {

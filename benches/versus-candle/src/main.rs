@@ -78,7 +78,6 @@ impl Peer {
     /// Seconds of a prefill, its logits, and seconds of the decode steps that follow.
     fn run(&self, prompt: &Tensor, n_gen: usize) -> candle_core::Result<(f64, Tensor, f64)> {
         let cpu = candle_core::Device::Cpu;
-        let n_prompt = prompt.dim(1)?;
         let mut cache = Cache::new(true, self.dtype, &self.config, &cpu)?;
         let begin = Instant::now();
         let logits = self.llama.forward(prompt, 0, &mut cache)?;
@@ -91,7 +90,6 @@ impl Peer {
             let logits = self.llama.forward(&next, position, &mut cache)?;
             next = logits.argmax(D::Minus1)?.unsqueeze(1)?;
         }
-        let _ = n_prompt;
         Ok((prefill, logits, begin.elapsed().as_secs_f64()))
     }
 }
@@ -145,7 +143,8 @@ fn compare(
     let prompt = TokenStream::new(SEED, spec.config.vocab_size).rows(1, 0, n_prompt);
     let prompt = Tensor::from_vec(prompt, (1, n_prompt as usize), device.engine())?;
     let mut ours = |case: &Case| -> Fallible<(f64, Tensor)> {
-        let mut inference = Inference::new(case, SEED, &decoder, &mut session, &device)?;
+        let mut inference = Inference::new(case, SEED, &decoder, &mut session, &device, &|| false)?
+            .ok_or("interrupted")?;
         inference.reset()?;
         let begin = Instant::now();
         for _ in 0..inference.iterations_per_pass() {
@@ -166,9 +165,14 @@ fn compare(
         "round", "pp ours", "pp candle", "tg ours", "tg candle"
     );
     for round in 0..rounds {
-        let (our_prefill, _) = ours(&prefill)?;
+        // The arm that goes first changes, or drift within a round would favour one side.
+        let ours_first = round % 2 == 0;
+        let mut our = if ours_first { Some((ours(&prefill)?.0, ours(&decode)?.0)) } else { None };
         let (peer_prefill, _, peer_decode) = peer.run(&prompt, n_gen as usize)?;
-        let (our_decode, _) = ours(&decode)?;
+        if our.is_none() {
+            our = Some((ours(&prefill)?.0, ours(&decode)?.0));
+        }
+        let Some((our_prefill, our_decode)) = our else { unreachable!("one of the two ran") };
         println!(
             "{round:>5} {:>12.1} {:>12.1} {:>12.2} {:>12.2}",
             f64::from(n_prompt) / our_prefill,

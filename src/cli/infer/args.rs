@@ -17,7 +17,7 @@ use crate::plan::MAX_THREADS;
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct RunArgs {
     /// Models: built-in names, config.json files, or checkpoint directories.
-    #[arg(short, long, value_name = "NAME|PATH", value_delimiter = ',', default_value = builtin::DEFAULT)]
+    #[arg(short, long, value_name = "NAME|PATH", default_value = builtin::DEFAULT)]
     pub(in crate::cli) model: Vec<String>,
 
     /// Where to compute: cpu, cuda or cuda:N.
@@ -61,7 +61,7 @@ pub(in crate::cli) struct RunArgs {
     pub(in crate::cli) warmup: u32,
 
     /// No warm-up: the first round contains the cold start.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "warmup")]
     pub(in crate::cli) no_warmup: bool,
 
     /// Time that a round measures at least, such as 200ms, 2s or 1m; a number alone is seconds.
@@ -162,6 +162,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         true => Ok(Duration::from_secs_f64(seconds)),
         false => Err(problem()),
     }
+}
+
+/// The grammar bounds a duration to a century, which fits.
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
 }
 
 /// llama-bench writes `-pg 512,128`; the grammar has only one-letter short flags.

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::args::LogitsArgs;
+use super::run::memory_present;
 use crate::cli::print;
 use crate::error::Result;
 use crate::model::ModelSpec;
-use crate::{result, workload};
+use crate::model::weights::Weights;
+use crate::plan::{Axes, Plan, Settings};
+use crate::{result, runner};
 
 #[derive(Serialize)]
 struct Logits<'a> {
@@ -19,18 +22,41 @@ struct Logits<'a> {
 }
 
 pub(in crate::cli) fn run(args: LogitsArgs) -> Result<ExitCode> {
-    let spec = ModelSpec::resolve(&args.model)?;
-    let n_threads = args.threads.unwrap_or_else(result::physical_cores);
-    let logits =
-        workload::last_logits(&spec, args.device, args.dtype, args.seed, n_threads, &args.tokens)?;
+    let plan = plan(&args)?;
     let object = Logits {
-        model: &spec.label,
+        model: &plan.models[0].label,
         dtype: args.dtype.name(),
         tokens: &args.tokens,
-        logits: &logits,
+        logits: &runner::last_logits(&plan, &args.tokens)?,
     };
     let mut text = serde_json::to_string(&object).expect("keys are strings");
     text.push('\n');
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A single prefill, so that context and memory are checked as for any run.
+fn plan(args: &LogitsArgs) -> Result<Plan> {
+    let spec = ModelSpec::resolve(&args.model)?;
+    Weights::check(&spec)?;
+    let n_tokens = u32::try_from(args.tokens.len()).unwrap_or(u32::MAX);
+    let axes = Axes {
+        models: vec![spec],
+        dtypes: vec![args.dtype],
+        n_threads: vec![args.threads.unwrap_or_else(result::physical_cores)],
+        n_prompts: vec![n_tokens],
+        n_gens: vec![],
+        requests: vec![],
+        n_depths: vec![0],
+        batch_sizes: vec![1],
+    };
+    let settings = Settings {
+        device: args.device,
+        seed: args.seed,
+        repetitions: 1,
+        warm_up_passes: 0,
+        min_time_ns: 0,
+        max_time_ns: None,
+    };
+    Plan::new(axes, settings, memory_present(args.device))
 }

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::cli::say;
 use crate::units::duration_text;
 
 /// A live line that says what runs and how long it will take.
@@ -44,15 +45,15 @@ impl ProgressLine {
     /// A line that stays, also where there is no terminal.
     pub(super) fn warn(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("warning: {text}")),
-            None => eprintln!("warning: {text}"),
+            Some(bar) => bar.suspend(|| say(&format!("warning: {text}"))),
+            None => say(&format!("warning: {text}")),
         }
     }
 
     /// A line that stays, unless `quiet`.
     pub(super) fn say(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            say(text);
         }
     }
 

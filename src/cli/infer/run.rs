@@ -1,38 +1,37 @@
 //! `benchinf run`, and `benchinf` alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use super::args::{RunArgs, values};
+use super::args::{RunArgs, nanoseconds, values};
 use super::progress::ProgressLine;
 use crate::case::DeviceSpec;
 use crate::cli::{exit, print};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::measure::{Clock as _, Limits, MonotonicClock};
+use crate::measure::utc_now;
 use crate::model::ModelSpec;
+use crate::model::weights::Weights;
 use crate::plan::{Axes, Plan, Settings};
 use crate::report;
-use crate::result::file::{OutcomeFile, ResultFile, RunEnd, RunFile};
-use crate::result::{self, Destination, FORMAT_VERSION};
+use crate::result::file::{OutcomeFile, ResultFile, RunEnd};
+use crate::result::{self, Destination};
 use crate::runner::{self, Event};
 
 pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
-    let started = jiff::Timestamp::now();
-    let clock = MonotonicClock::default();
-
     let plan = plan(&args)?;
-    let path = args.out.clone().unwrap_or_else(|| default_path(started, &plan));
-    let destination = Destination::prepare(path, args.force)?;
+    let destination = match &args.out {
+        Some(path) => Destination::named(path.clone(), args.force)?,
+        None => Destination::numbered(default_path(&plan)),
+    };
     if args.dry_run {
         print(&dry_run(&plan, &destination))?;
         return Ok(ExitCode::SUCCESS);
     }
+    destination.prepare()?;
 
-    let environment = result::environment();
     let progress = ProgressLine::new(args.quiet);
     if result::is_debug_build() {
         progress.warn("this is a debug build; its figures say nothing about the hardware");
@@ -46,39 +45,28 @@ pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
         }
         Event::Failed { case, reason } => progress.warn(&format!("{} failed: {reason}", case.id())),
     };
-    let summary = runner::run(&plan, &clock, &interrupted, &mut watch);
+    let result = runner::run_to_result(&plan, command_line(), &interrupted, &mut watch);
     progress.clear();
-    let summary = summary?;
+    let result = result?;
 
-    let file = ResultFile {
-        format_version: FORMAT_VERSION,
-        tool: result::tool(),
-        run: RunFile {
-            id: run_id(started),
-            started: started.to_string(),
-            finished: jiff::Timestamp::now().to_string(),
-            duration_ns: clock.now_ns(),
-            ended: summary.ended,
-            command_line: command_line(),
-            time_to_first_iteration_ns: summary.first_iteration_ns,
-        },
-        environment,
-        plan: result::plan_file(&plan),
-        cases: summary.cases.iter().map(result::case_result).collect(),
-    };
-    // Even if the disk has filled up meanwhile, the figures are not lost.
-    let written = destination.write(&file);
-    print(&report::render(std::slice::from_ref(&file), args.output.into()))?;
-    written?;
-    progress.say(&format!("result file: {}", destination.path().display()));
-    Ok(exit_code(&file))
+    // A full disk must not cost the figures, nor a closed pipe the word about the disk.
+    let written = destination.write(&result);
+    let printed = print(&report::render(std::slice::from_ref(&result), args.output.into()));
+    progress.say(&format!("result file: {}", written?.display()));
+    match printed {
+        Err(Error::Stdout(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+        printed => printed?,
+    }
+    Ok(exit_code(&result))
 }
 
-fn exit_code(file: &ResultFile) -> ExitCode {
-    let failed = |outcome: &OutcomeFile| matches!(outcome, OutcomeFile::Failed { .. });
-    if file.run.ended == RunEnd::Interrupted {
+fn exit_code(result: &ResultFile) -> ExitCode {
+    let outcomes = || result.cases.iter().map(|case| &case.outcome);
+    let any_failed = outcomes().any(|o| matches!(o, OutcomeFile::Failed { .. }));
+    let none_measured = !outcomes().any(|o| *o == OutcomeFile::Measured);
+    if result.run.ended == RunEnd::Interrupted {
         ExitCode::from(exit::INTERRUPTED)
-    } else if file.cases.iter().any(|case| failed(&case.outcome)) {
+    } else if any_failed || none_measured {
         ExitCode::from(exit::FAILED)
     } else {
         ExitCode::SUCCESS
@@ -88,7 +76,13 @@ fn exit_code(file: &ResultFile) -> ExitCode {
 fn plan(args: &RunArgs) -> Result<Plan> {
     // Opening the device first: without it nothing else matters.
     Device::open(args.device)?;
-    let models = args.model.iter().map(|name| ModelSpec::resolve(name)).collect::<Result<_>>()?;
+    let models: Vec<ModelSpec> = args
+        .model
+        .iter()
+        .flat_map(|names| split_models(names))
+        .map(ModelSpec::resolve)
+        .collect::<Result<_>>()?;
+    models.iter().try_for_each(Weights::check)?;
     let n_threads = match args.threads.as_slice() {
         [] => vec![result::physical_cores()],
         given => values(given),
@@ -103,62 +97,50 @@ fn plan(args: &RunArgs) -> Result<Plan> {
         n_depths: values(&args.n_depth),
         batch_sizes: values(&args.batch_size),
     };
-    let round = Limits {
-        min_ns: nanoseconds(args.min_time),
-        min_passes: 1,
-        max_ns: u64::MAX,
-        max_passes: u64::MAX,
-    };
-    let warm_up = (!args.no_warmup && args.warmup > 0)
-        .then_some(Limits { min_passes: u64::from(args.warmup), ..round });
     let settings = Settings {
         device: args.device,
         seed: args.seed,
         repetitions: args.repetitions,
-        warm_up,
-        round,
+        warm_up_passes: if args.no_warmup { 0 } else { u64::from(args.warmup) },
+        min_time_ns: nanoseconds(args.min_time),
         max_time_ns: args.max_time.map(nanoseconds),
     };
+    Plan::new(axes, settings, memory_present(args.device))
+}
+
+/// Memory that the plan must fit.
+pub(super) fn memory_present(device: DeviceSpec) -> Option<crate::units::Bytes> {
     // On another device, memory of the host decides nothing.
-    let present = match args.device {
+    match device {
         DeviceSpec::Cpu => result::available_memory(),
         DeviceSpec::Cuda { .. } => None,
-    };
-    Plan::new(axes, settings, present)
+    }
 }
 
-/// The grammar bounds a duration to a century, which fits.
-fn nanoseconds(duration: Duration) -> u64 {
-    duration.as_nanos() as u64
+/// A list of models, unless the whole text is the path of one.
+fn split_models(names: &str) -> Vec<&str> {
+    match Path::new(names).exists() {
+        true => vec![names],
+        false => names.split(',').collect(),
+    }
 }
 
-fn default_path(started: jiff::Timestamp, plan: &Plan) -> PathBuf {
+fn default_path(plan: &Plan) -> PathBuf {
     let device = plan.settings.device.to_string().replace(':', "");
     let others = match plan.models.len() - 1 {
         0 => String::new(),
         n => format!("+{n}"),
     };
-    let model = plan.models[0]
-        .label
-        .replace(|c: char| !c.is_ascii_alphanumeric() && !"-._".contains(c), "_");
-    let time = started.strftime("%Y%m%dT%H%M%SZ");
-    let path = |n: u32| match n {
-        1 => PathBuf::from(format!("results/{time}-{device}-{model}{others}.json")),
-        n => PathBuf::from(format!("results/{time}-{device}-{model}{others}-{n}.json")),
-    };
-    // Two runs in one second get two files.
-    (1..).map(path).find(|path| !path.exists()).unwrap_or_else(|| path(1))
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let model = plan.models[0].label.replace(|c| !plain(c), "_");
+    let time = utc_now().strftime("%Y%m%dT%H%M%SZ");
+    PathBuf::from(format!("results/{time}-{device}-{model}{others}.json"))
 }
 
 /// The arguments as typed, after the program's name: where it is installed is nobody's business.
 fn command_line() -> Vec<String> {
     let arguments = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
     std::iter::once("benchinf".to_owned()).chain(arguments).collect()
-}
-
-/// Differs between runs: the time in nanoseconds and the process.
-fn run_id(started: jiff::Timestamp) -> String {
-    format!("{:x}-{:x}", started.as_nanosecond(), std::process::id())
 }
 
 fn dry_run(plan: &Plan, destination: &Destination) -> String {
@@ -168,7 +150,7 @@ fn dry_run(plan: &Plan, destination: &Destination) -> String {
         text.push('\n');
     }
     text += &format!(
-        "{} cases, {} rounds each; about {} of memory; result file {}\n",
+        "{} case(s), {} round(s) each; about {} of memory; result file {}\n",
         plan.cases.len(),
         plan.settings.repetitions,
         plan.memory.total(),
@@ -177,19 +159,16 @@ fn dry_run(plan: &Plan, destination: &Destination) -> String {
     text
 }
 
-/// The first Ctrl-C ends the run after the iteration under way and keeps what was measured.
-/// Another one ends the process, unless it comes at once: wrappers such as `timeout` signal both
-/// the process and its group.
+/// The first Ctrl-C ends the run after the iteration under way and keeps what was measured. The
+/// second may be the same request, since wrappers such as `timeout` signal both the process and
+/// its group; the third ends the process.
 fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    const SAME_REQUEST_NS: u64 = 500_000_000;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
-    let clock = MonotonicClock::default();
-    let mut first_ns = None;
+    let n_requests = AtomicU8::new(0);
     ctrlc::set_handler(move || {
         flag.store(true, Ordering::Relaxed);
-        let now_ns = clock.now_ns();
-        if now_ns - *first_ns.get_or_insert(now_ns) > SAME_REQUEST_NS {
+        if n_requests.fetch_add(1, Ordering::Relaxed) >= 2 {
             std::process::exit(i32::from(exit::INTERRUPTED));
         }
     })
