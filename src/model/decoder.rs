@@ -410,28 +410,34 @@ impl Linear {
 impl Linear {
     /// In how many parts a product is computed. The engine runs the product of a single row on
     /// one thread, which leaves most of the memory bandwidth unused; a part for each thread
-    /// takes it. bf16 stays whole: there the engine widens all of a matrix for every part.
+    /// takes it. In bf16 it also widens the whole matrix in memory first, so there the parts are
+    /// as small as a core's own cache.
     fn row_parts(&self, x: &Tensor) -> usize {
+        const IN_CACHE: usize = 1 << 16;
+        let n_weights = self.weight.elem_count();
         let is_single_row = x.dims()[0] == 1 && x.device().is_cpu();
-        let worth_a_handover = self.weight.elem_count() >= 1 << 16;
-        match x.dtype() {
-            DType::BF16 => 1,
-            _ if is_single_row && worth_a_handover => rayon::current_num_threads(),
-            _ => 1,
-        }
+        let n_parts = match x.dtype() {
+            _ if !is_single_row || n_weights < IN_CACHE => 1,
+            DType::BF16 => n_weights.div_ceil(IN_CACHE),
+            _ => rayon::current_num_threads(),
+        };
+        n_parts.min(self.weight.dims()[0])
     }
 
     /// `x (1, in)` to `(1, out)`, each part a range of outputs.
     fn single_row_product(&self, x: &Tensor, n_parts: usize) -> Result<Tensor> {
         let n_out = self.weight.dim(0)?;
+        let dtype = if x.dtype() == DType::BF16 { DType::F32 } else { x.dtype() };
+        let x_widened = x.to_dtype(dtype)?;
         let parts = (0..n_parts)
             .into_par_iter()
             .map(|part| {
                 let (first, end) = (n_out * part / n_parts, n_out * (part + 1) / n_parts);
-                x.matmul(&self.weight.narrow(0, first, end - first)?.t()?)
+                let weight = self.weight.narrow(0, first, end - first)?.to_dtype(dtype)?;
+                x_widened.matmul(&weight.t()?)
             })
             .collect::<Result<Vec<_>>>()?;
-        Tensor::cat(&parts, 1)
+        Tensor::cat(&parts, 1)?.to_dtype(x.dtype())
     }
 }
 
