@@ -114,19 +114,35 @@ impl Histogram {
             .expect("writing to memory cannot fail");
         base64::engine::general_purpose::STANDARD.encode(bytes)
     }
+}
 
-    /// The number of durations in an encoded histogram.
+/// What an encoded histogram holds.
+#[derive(Clone, Debug)]
+pub struct Buckets(Hdr<u64>);
+
+impl Buckets {
+    /// Reads what [`Histogram::encode`] wrote.
     ///
     /// # Errors
     /// A sentence saying what is wrong with the text.
-    pub fn decoded_count(text: &str) -> std::result::Result<u64, String> {
+    pub fn decode(text: &str) -> std::result::Result<Self, String> {
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(text)
             .map_err(|e| format!("the histogram is not base64: {e}"))?;
-        let buckets: Hdr<u64> = Deserializer::new()
+        Deserializer::new()
             .deserialize(&mut bytes.as_slice())
-            .map_err(|e| format!("the histogram cannot be read: {e}"))?;
-        Ok(buckets.len())
+            .map(Self)
+            .map_err(|e| format!("the histogram cannot be read: {e}"))
+    }
+
+    /// Number of durations.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// The value at quantile `q` in 0..=1, as far as the buckets know; 0 when empty.
+    pub fn quantile(&self, q: f64) -> u64 {
+        self.0.value_at_quantile(q)
     }
 }
 
@@ -161,7 +177,7 @@ mod tests {
     #[test]
     fn damaged_text_is_refused() {
         for text in ["%%%", "", "AAAA"] {
-            assert!(Histogram::decoded_count(text).is_err(), "{text:?}");
+            assert!(Buckets::decode(text).is_err(), "{text:?}");
         }
     }
 
@@ -194,7 +210,13 @@ mod tests {
             prop_assert_eq!(merged.encode(), all.encode());
             prop_assert_eq!(merged.saturated(), all.saturated());
             prop_assert_eq!(merged.moments().sum, all.moments().sum);
-            prop_assert_eq!(Histogram::decoded_count(&all.encode()), Ok(all.moments().count));
+            let decoded = Buckets::decode(&all.encode()).unwrap();
+            prop_assert_eq!(decoded.count(), all.moments().count);
+            let (min, max) = (all.moments().min, all.moments().max);
+            for q in [0.01, 0.5, 0.99] {
+                let read = Some(decoded.quantile(q).clamp(min, max));
+                prop_assert_eq!(read.filter(|_| decoded.count() > 0), all.quantile(q));
+            }
         }
     }
 }

@@ -38,7 +38,8 @@ fn devices() -> String {
     let cpu = &environment.cpu;
     let memory = environment.memory_available_bytes.zip(environment.memory_bytes);
     let memory = memory.map_or_else(String::new, |(free, all)| format!(", {free} of {all} free"));
-    let mut text = format!("cpu   {}, {} cores{memory}\n", cpu.model, cpu.physical_cores);
+    let model = cpu.model.as_deref().unwrap_or("an unnamed processor");
+    let mut text = format!("cpu   {model}, {} cores{memory}\n", cpu.physical_cores);
     if !cfg!(feature = "cuda") {
         text += "cuda  not in this build (needs --features cuda)\n";
     }

@@ -48,8 +48,11 @@ fn dispatch(args: Args) -> Result<ExitCode> {
     }
 }
 
-/// A line on standard error. Nobody can be told when it cannot be written.
+/// A line on standard error, without the control characters that a file's text may smuggle in.
+/// Nobody can be told when it cannot be written.
 fn say(line: &str) {
+    let line: String =
+        line.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -324,9 +324,9 @@ impl RawConfig {
 
     fn window(&self, model_type: ModelType) -> Option<usize> {
         let windowed = match (&self.layer_types, model_type) {
+            (_, ModelType::Llama) => false,
             (Some(types), _) => types.iter().any(|t| t == "sliding_attention"),
             (None, ModelType::Mistral) => true,
-            (None, ModelType::Llama) => false,
             (None, ModelType::Qwen2 | ModelType::Qwen3) => self.use_sliding_window.unwrap_or(false),
         };
         self.sliding_window.filter(|window| windowed && *window > 0)
@@ -418,6 +418,9 @@ mod tests {
                          "sliding_window": 16, "use_sliding_window": true }))
         };
         let families = ["llama", "mistral", "qwen2", "qwen3"].map(|f| biased(f).unwrap());
+        let layered = with(json!({ "layer_types": ["sliding_attention", "full_attention"],
+                                   "max_position_embeddings": 9000 }));
+        let families = families.into_iter().chain([layered.unwrap()]);
         let builtins =
             builtin::ALL.iter().map(|b| DecoderConfig::parse(b.config_json, b.name).unwrap());
         for config in builtins.chain(families) {

@@ -133,9 +133,12 @@ pub fn activation_bytes(
     let per_row = 3 * config.hidden_size as u128 + feed_forward.max(attention);
     let stream = rows.saturating_mul(per_row);
     let logits = batch * config.vocab_size as u128;
-    // Scores of one block of queries, in f32, and their masked and normalised copies.
+    // Scores of one block of queries, in f32, and their masked and normalised copies; the mask
+    // and a block's part of it; and for every position the rotary cosines and sines.
     let block = u128::from(n_tokens).min(ATTENTION_BLOCK as u128);
-    let scores = (3 * batch * config.n_heads as u128 * block).saturating_mul(n_positions.into());
+    let per_position =
+        3 * batch * config.n_heads as u128 * block + 2 * block + 2 * config.head_dim as u128;
+    let scores = per_position.saturating_mul(n_positions.into());
     // On a processor, half formats attend in f32: queries, results, and all keys and values.
     let widened_attention = match dtype {
         Dtype::F32 => 0,
@@ -145,10 +148,16 @@ pub fn activation_bytes(
                 .saturating_add(rows.saturating_mul(2 * config.q_size() as u128))
         }
     };
-    // candle widens both operands of a bf16 product to f32, the output matrix being the largest.
+    // candle widens both operands of a bf16 product to f32: the head for several sequences, a
+    // layer's largest matrix for several tokens. Single rows are widened in small parts.
     let widened_product = match dtype {
-        Dtype::BF16 => vocab_by_hidden(config) + logits,
         Dtype::F32 | Dtype::F16 => 0,
+        Dtype::BF16 if batch_size > 1 => vocab_by_hidden(config) + logits,
+        Dtype::BF16 if n_tokens > 1 => {
+            let largest = config.intermediate_size.max(config.q_size()) as u128;
+            largest * (config.hidden_size as u128 + rows)
+        }
+        Dtype::BF16 => 1 << 20,
     };
     let in_f32 = scores.saturating_add(widened_attention).saturating_add(widened_product);
     bytes(stream.saturating_add(logits), dtype) + bytes(in_f32, Dtype::F32)

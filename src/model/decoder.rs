@@ -99,8 +99,9 @@ struct Pass {
     n_tokens: usize,
     /// Position of the first token.
     start: usize,
-    /// One for each block of queries; none for a single token, which sees everything.
-    masks: Vec<Tensor>,
+    /// The mask `(S', T)` of the last full block of queries; none for a single token, which sees
+    /// everything. Counted from its lower right corner, every block's mask is a part of it.
+    mask: Option<Tensor>,
 }
 
 impl Pass {
@@ -110,13 +111,19 @@ impl Pass {
         start: usize,
         device: &candle_core::Device,
     ) -> Result<Self> {
-        let masks = match n_tokens {
-            1 => Vec::new(),
-            _ => query_blocks(n_tokens)
-                .map(|(first, n)| causal_mask(n, start + first + n, device))
-                .collect::<Result<_>>()?,
+        let mask = match n_tokens {
+            1 => None,
+            _ => Some(causal_mask(n_tokens.min(ATTENTION_BLOCK), start + n_tokens, device)?),
         };
-        Ok(Self { batch, n_tokens, start, masks })
+        Ok(Self { batch, n_tokens, start, mask })
+    }
+
+    /// The mask of the `n` queries before position `n_seen`.
+    fn mask_of_block(&self, n: usize, n_seen: usize) -> Result<Option<Tensor>> {
+        let Some(mask) = &self.mask else { return Ok(None) };
+        let (rows, columns) = mask.dims2()?;
+        let part = mask.narrow(0, rows - n, n)?.narrow(1, columns - n_seen, n_seen)?;
+        part.contiguous().map(Some)
     }
 
     /// The last token's row of each sequence: `(N, C)` to `(B, C)`.
@@ -273,11 +280,11 @@ impl Attention {
         pass: &Pass,
     ) -> Result<Tensor> {
         let blocks = query_blocks(pass.n_tokens)
-            .enumerate()
-            .map(|(i, (first, n))| {
+            .map(|(first, n)| {
                 let n_seen = pass.start + first + n;
                 let (keys, values) = (keys.narrow(2, 0, n_seen)?, values.narrow(2, 0, n_seen)?);
-                self.attend(&q.narrow(2, first, n)?, &keys, &values, pass.masks.get(i))
+                let mask = pass.mask_of_block(n, n_seen)?;
+                self.attend(&q.narrow(2, first, n)?, &keys, &values, mask.as_ref())
             })
             .collect::<Result<Vec<_>>>()?;
         match blocks.as_slice() {

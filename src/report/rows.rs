@@ -141,7 +141,7 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
     Row {
         build_commit: result.tool.commit.clone().unwrap_or_else(|| "unknown".into()),
         build_version: result.tool.version.clone(),
-        cpu_info: result.environment.cpu.model.clone(),
+        cpu_info: result.environment.cpu.model.clone().unwrap_or_default(),
         gpu_info: String::new(),
         backends: backend,
         model_filename: model.map_or_else(String::new, |model| model.origin.clone()),

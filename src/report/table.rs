@@ -25,8 +25,8 @@ pub(super) fn markdown(result: &ResultFile) -> String {
 fn heading(result: &ResultFile) -> String {
     let tool = &result.tool;
     let commit = match (&tool.commit, tool.dirty) {
-        (Some(commit), Some(true)) => format!(" ({commit}, modified)"),
-        (Some(commit), _) => format!(" ({commit})"),
+        (Some(commit), Some(true)) => format!(" ({}, modified)", plain(commit)),
+        (Some(commit), _) => format!(" ({})", plain(commit)),
         (None, _) => String::new(),
     };
     let environment = &result.environment;
@@ -37,7 +37,7 @@ fn heading(result: &ResultFile) -> String {
         "{} {}{commit} on {}, {} cores{memory}\n",
         plain(&tool.name),
         plain(&tool.version),
-        plain(&cpu.model),
+        plain(cpu.model.as_deref().unwrap_or("an unnamed processor")),
         cpu.physical_cores,
     )
 }
@@ -77,17 +77,20 @@ fn throughput_table(result: &ResultFile) -> String {
     for case in &result.cases {
         let axes = &case.axes;
         let model = result.plan.models.iter().find(|model| model.label == axes.model);
-        table.add_row([
-            plain(&axes.model),
-            model.map_or_else(String::new, |model| count_text(model.n_params)),
-            axes.dtype.clone(),
-            axes.device.clone(),
-            axes.n_threads.to_string(),
-            axes.batch_size.to_string(),
-            axes.test.clone(),
-            case.rounds.len().to_string(),
-            rate(case),
-        ]);
+        add_row(
+            &mut table,
+            [
+                axes.model.clone(),
+                model.map_or_else(String::new, |model| count_text(model.n_params)),
+                axes.dtype.clone(),
+                axes.device.clone(),
+                axes.n_threads.to_string(),
+                axes.batch_size.to_string(),
+                axes.test.clone(),
+                case.rounds.len().to_string(),
+                rate(case),
+            ],
+        );
     }
     align_right(&mut table, &[1, 4, 5, 7, 8]);
     table.to_string()
@@ -96,8 +99,8 @@ fn throughput_table(result: &ResultFile) -> String {
 /// Mean and standard deviation over rounds, or why there is none.
 fn rate(case: &CaseFile) -> String {
     match (&case.outcome, &case.throughput) {
-        (OutcomeFile::Skipped { reason }, _) => format!("skipped: {}", plain(reason)),
-        (OutcomeFile::Failed { reason }, _) => format!("failed: {}", plain(reason)),
+        (OutcomeFile::Skipped { reason }, _) => format!("skipped: {reason}"),
+        (OutcomeFile::Failed { reason }, _) => format!("failed: {reason}"),
         (OutcomeFile::Measured, None) => "below the clock's resolution".into(),
         (OutcomeFile::Measured, Some(throughput)) => {
             let mean = significant(throughput.mean_tokens_per_s);
@@ -114,16 +117,19 @@ fn latency_table(result: &ResultFile) -> String {
     let mut table = table(&["case", "latency", "n", "mean", "p50", "p90", "p99", "max"]);
     for case in &result.cases {
         for latency in &case.latencies {
-            table.add_row([
-                case_name(case, many_models),
-                latency.metric.clone(),
-                latency.count.to_string(),
-                duration_text(latency.mean_ns.round() as u64),
-                percentile(latency, "p50"),
-                percentile(latency, "p90"),
-                percentile(latency, "p99"),
-                duration_text(latency.max_ns),
-            ]);
+            add_row(
+                &mut table,
+                [
+                    case_name(case, many_models),
+                    latency.metric.clone(),
+                    latency.count.to_string(),
+                    duration_text(latency.mean_ns.round() as u64),
+                    percentile(latency, "p50"),
+                    percentile(latency, "p90"),
+                    percentile(latency, "p99"),
+                    duration_text(latency.max_ns),
+                ],
+            );
         }
     }
     align_right(&mut table, &[2, 3, 4, 5, 6, 7]);
@@ -134,7 +140,7 @@ fn case_name(case: &CaseFile, with_model: bool) -> String {
     let axes = &case.axes;
     let mut name = format!("{} b{} {} t{}", axes.dtype, axes.batch_size, axes.test, axes.n_threads);
     if with_model {
-        name = format!("{} {name}", plain(&axes.model));
+        name = format!("{} {name}", axes.model);
     }
     name
 }
@@ -148,6 +154,10 @@ fn percentile(latency: &LatencyFile, key: &str) -> String {
         None if key == "p50" => format!("– (n = {})", latency.count),
         None => format!("> max (n = {})", latency.count),
     }
+}
+
+fn add_row<const N: usize>(table: &mut Table, cells: [String; N]) {
+    table.add_row(cells.map(|cell| plain(&cell)));
 }
 
 /// Text of a file, which may be hostile, for a table cell: no control characters, no bars.

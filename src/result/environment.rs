@@ -1,8 +1,10 @@
 //! What the machine tells about itself.
 
+use std::collections::BTreeMap;
+
 use sysinfo::System;
 
-use crate::result::file::{CpuFile, EnvironmentFile};
+use crate::result::file::{CacheFile, CpuFile, EnvironmentFile};
 use crate::units::Bytes;
 
 /// Physical cores that this process may use: what a run takes when `--threads` is not given.
@@ -17,30 +19,102 @@ pub fn available_memory() -> Option<Bytes> {
     memory().map(|memory| memory.available)
 }
 
-/// The machine, as result files describe it.
+/// The machine, as result files describe it. What the system does not tell is absent and listed
+/// with the reason, never guessed.
 pub fn environment() -> EnvironmentFile {
-    let memory = memory();
-    let unknown = || "unknown".to_owned();
+    let mut told = Told::default();
+    let memory = told.ask("memory", memory().ok_or_else(|| "the system gives no total".into()));
+    let cpu = CpuFile {
+        model: told.ask("cpu.model", cpu_model()),
+        architecture: System::cpu_arch(),
+        physical_cores: num_cpus::get_physical() as u32,
+        logical_cores: num_cpus::get() as u32,
+        features: cpu_features(),
+        caches: told.ask("cpu.caches", caches()).unwrap_or_default(),
+        smt_active: told
+            .ask("cpu.smt_active", sysfs("/sys/devices/system/cpu/smt/active"))
+            .map(|text| text == "1"),
+        governor: told
+            .ask("cpu.governor", sysfs("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        numa_nodes: told.ask("cpu.numa_nodes", sysfs("/sys/devices/system/node/online")),
+        affinity: told.ask("cpu.affinity", affinity()),
+    };
     EnvironmentFile {
-        os: System::long_os_version().unwrap_or_else(|_| unknown()),
-        kernel: System::kernel_version().ok(),
-        cpu: CpuFile {
-            model: cpu_model().unwrap_or_else(unknown),
-            architecture: System::cpu_arch(),
-            physical_cores: num_cpus::get_physical() as u32,
-            logical_cores: num_cpus::get() as u32,
-            features: cpu_features(),
-        },
+        os: told.ask("os", System::long_os_version().map_err(|e| e.to_string())),
+        kernel: told.ask("kernel", System::kernel_version().map_err(|e| e.to_string())),
+        cpu,
+        load_average_1min: told.ask("load_average_1min", load_average()),
         memory_bytes: memory.map(|memory| memory.total),
         memory_available_bytes: memory.map(|memory| memory.available),
+        unavailable: told.unavailable,
     }
 }
 
-fn cpu_model() -> Option<String> {
-    let mut system = System::new().ok()?;
+/// Collects why the system does not tell something.
+#[derive(Default)]
+struct Told {
+    unavailable: BTreeMap<String, String>,
+}
+
+impl Told {
+    fn ask<T>(&mut self, key: &str, answer: Result<T, String>) -> Option<T> {
+        answer.map_err(|reason| self.unavailable.insert(key.to_owned(), reason)).ok()
+    }
+}
+
+/// A one-line file of the kernel's.
+fn sysfs(path: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}"))?;
+    Ok(text.trim().to_owned())
+}
+
+fn cpu_model() -> Result<String, String> {
+    let mut system = System::new().map_err(|e| e.to_string())?;
     system.refresh_cpu_all();
-    let model = system.cpus().first()?.brand().trim().to_owned();
-    (!model.is_empty()).then_some(model)
+    let model = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned());
+    model.filter(|model| !model.is_empty()).ok_or_else(|| "the system gives no name".into())
+}
+
+/// The caches of the first core.
+fn caches() -> Result<Vec<CacheFile>, String> {
+    let root = "/sys/devices/system/cpu/cpu0/cache";
+    let mut caches = Vec::new();
+    for index in 0.. {
+        let of = |name: &str| sysfs(&format!("{root}/index{index}/{name}"));
+        let level = match of("level") {
+            Ok(level) => level,
+            Err(_) if index > 0 => break,
+            Err(reason) => return Err(reason),
+        };
+        let size = of("size")?;
+        let kib = size.strip_suffix('K').and_then(|kib| kib.parse::<u64>().ok());
+        caches.push(CacheFile {
+            level: level.parse().map_err(|_| format!("a cache has level `{level}`"))?,
+            kind: of("type")?.to_lowercase(),
+            size_bytes: Bytes(kib.ok_or_else(|| format!("a cache has size `{size}`"))? * 1024),
+            shared_by_threads: of("shared_cpu_list")?,
+        });
+    }
+    Ok(caches)
+}
+
+/// Hardware threads that this process may run on, as the kernel lists them.
+fn affinity() -> Result<String, String> {
+    let status = sysfs("/proc/self/status")?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .map(|list| list.trim().to_owned())
+        .ok_or_else(|| "the kernel does not list it".into())
+}
+
+/// How many threads wanted to run, on average, before this run began.
+fn load_average() -> Result<f64, String> {
+    let one = System::load_average().map_err(|e| e.to_string())?.one;
+    match one.is_finite() {
+        true => Ok(one),
+        false => Err(format!("the system says {one}")),
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -89,23 +89,27 @@ pub enum RunEnd {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EnvironmentFile {
     /// Operating system and version.
-    pub os: String,
-    /// Kernel version, if the system tells it.
+    pub os: Option<String>,
+    /// Kernel version.
     pub kernel: Option<String>,
     /// The processor.
     pub cpu: CpuFile,
+    /// Threads that wanted to run in the minute before the run, on average.
+    pub load_average_1min: Option<f64>,
     /// Memory of the machine, or of the control group that limits this process; absent when the
     /// system does not tell.
     pub memory_bytes: Option<Bytes>,
-    /// Memory that was free when the run was planned; absent with it.
+    /// Memory that was free when the run began; absent with it.
     pub memory_available_bytes: Option<Bytes>,
+    /// What is absent above, each with the reason.
+    pub unavailable: BTreeMap<String, String>,
 }
 
 /// A processor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CpuFile {
     /// Its name.
-    pub model: String,
+    pub model: Option<String>,
     /// Instruction set architecture.
     pub architecture: String,
     /// Cores.
@@ -114,6 +118,29 @@ pub struct CpuFile {
     pub logical_cores: u32,
     /// Instruction set extensions that were found at run time, among those that decide speed.
     pub features: Vec<String>,
+    /// Caches of the first core.
+    pub caches: Vec<CacheFile>,
+    /// Whether hardware threads share cores.
+    pub smt_active: Option<bool>,
+    /// Frequency governor of the first core.
+    pub governor: Option<String>,
+    /// NUMA nodes, as the kernel lists them.
+    pub numa_nodes: Option<String>,
+    /// Hardware threads that the process was allowed to use, as the kernel lists them.
+    pub affinity: Option<String>,
+}
+
+/// A processor cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheFile {
+    /// 1 is nearest to the core.
+    pub level: u32,
+    /// `data`, `instruction` or `unified`.
+    pub kind: String,
+    /// Size.
+    pub size_bytes: Bytes,
+    /// Hardware threads that share it, as the kernel lists them.
+    pub shared_by_threads: String,
 }
 
 /// What was asked for.
@@ -129,7 +156,8 @@ pub struct PlanFile {
     pub warm_up: Option<LimitsFile>,
     /// Limits of a round.
     pub round: LimitsFile,
-    /// Time allowed for the whole run; absent when unbounded.
+    /// Time allowed for the whole run, of which each warm-up and round gets its share as a
+    /// maximum of its own; absent when unbounded.
     pub max_time_ns: Option<u64>,
     /// The models.
     pub models: Vec<ModelFile>,

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::case::{Case, Test};
 use crate::error::{Error, Result};
-use crate::histogram::{self, Histogram};
+use crate::histogram::{self, Buckets};
+use crate::measure;
+use crate::plan::Plan;
 use crate::result::FormatVersion;
-use crate::result::file::{CaseFile, LatencyFile, OutcomeFile, ResultFile, ThroughputFile};
+use crate::result::file::{CaseFile, LatencyFile, OutcomeFile, ResultFile};
 use crate::stats;
 
 /// Where a result file will go.
@@ -44,8 +47,12 @@ impl Destination {
         if path.as_os_str().to_string_lossy().ends_with(std::path::MAIN_SEPARATOR) {
             return refuse("this names a directory");
         }
+        if path.file_name().is_none() {
+            return refuse("this names a directory");
+        }
         match (path.symlink_metadata(), path.metadata()) {
-            (Err(_), _) => {}
+            (Err(e), _) if e.kind() == std::io::ErrorKind::NotFound => {}
+            (Err(source), _) => return Err(Error::Write { path, source }),
             (Ok(_), Err(_)) => return refuse("it is a symbolic link that leads nowhere"),
             // Renaming over a device or a pipe would remove it.
             (Ok(_), Ok(target)) if !target.is_file() => return refuse("it is not a regular file"),
@@ -58,8 +65,20 @@ impl Destination {
         Ok(Self { path, conflict })
     }
 
-    /// A file of our own naming, numbered if the name is taken.
-    pub fn numbered(path: PathBuf) -> Self {
+    /// `results/<UTC>-<device>-<model>.json`, numbered if that is taken by the time of writing.
+    pub fn default_for(plan: &Plan) -> Self {
+        let time = measure::utc_now().strftime("%Y%m%dT%H%M%SZ");
+        let device = plan.settings.device.to_string().replace(':', "");
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        let first = plan.models.first().map_or("model", |model| model.label.as_str());
+        // A file name has 255 bytes.
+        let model: String =
+            first.chars().map(|c| if plain(c) { c } else { '_' }).take(100).collect();
+        let others = match plan.models.len() {
+            0 | 1 => String::new(),
+            n => format!("+{}", n - 1),
+        };
+        let path = PathBuf::from(format!("results/{time}-{device}-{model}{others}.json"));
         Self { path, conflict: Conflict::Number }
     }
 
@@ -165,20 +184,29 @@ fn parse(text: &str) -> std::result::Result<ResultFile, String> {
     let file: ResultFile = serde_json::from_str(text)
         .map_err(|e| format!("this result file is damaged or was edited: {e}"))?;
     let mut seen = std::collections::HashSet::new();
+    if let Some(case) = file.cases.iter().find(|case| !seen.insert(case.id.as_str())) {
+        return Err(format!("case {} appears twice", case.id));
+    }
     for case in &file.cases {
-        if !seen.insert(case.id.as_str()) {
-            return Err(format!("case {} appears twice", case.id));
+        let of = |problem| format!("case {}: {problem}", case.id);
+        if !file.plan.models.iter().any(|model| model.label == case.axes.model) {
+            return Err(of("it is of a model that the plan does not have".into()));
         }
-        check_case(case).map_err(|problem| format!("case {}: {problem}", case.id))?;
+        check_case(case).map_err(of)?;
     }
     Ok(file)
 }
 
 /// What must agree inside a case, whoever wrote it.
 fn check_case(case: &CaseFile) -> std::result::Result<(), String> {
+    check_axes(case)?;
     let is_measured = case.outcome == OutcomeFile::Measured;
-    if is_measured == case.rounds.is_empty() {
-        return Err(format!("its outcome does not fit its {} rounds", case.rounds.len()));
+    if is_measured == case.rounds.is_empty() || is_measured == case.latencies.is_empty() {
+        return Err(format!(
+            "its outcome does not fit its {} rounds and {} latencies",
+            case.rounds.len(),
+            case.latencies.len()
+        ));
     }
     for round in &case.rounds {
         let within = |ns: u64| (round.min_pass_ns..=round.max_pass_ns).contains(&ns);
@@ -186,27 +214,61 @@ fn check_case(case: &CaseFile) -> std::result::Result<(), String> {
             return Err("the mean pass of a round is not between its extremes".into());
         }
     }
-    if let Some(throughput) = &case.throughput {
-        check_throughput(case, throughput)?;
-    }
+    check_throughput(case)?;
     for latency in &case.latencies {
         check_latency(latency).map_err(|problem| format!("{}: {problem}", latency.metric))?;
     }
     Ok(())
 }
 
-fn check_throughput(
-    case: &CaseFile,
-    throughput: &ThroughputFile,
-) -> std::result::Result<(), String> {
+/// Id, test name and tokens follow from the axes.
+fn check_axes(case: &CaseFile) -> std::result::Result<(), String> {
+    let axes = &case.axes;
+    let test = match (axes.n_prompt, axes.n_gen) {
+        (0, 0) => return Err("its axes name no test".into()),
+        (n_prompt, 0) => Test::Prefill { n_prompt },
+        (0, n_gen) => Test::Decode { n_gen },
+        (n_prompt, n_gen) => Test::Generate { n_prompt, n_gen },
+    };
+    let live = Case {
+        model: axes.model.clone(),
+        dtype: axes.dtype.parse()?,
+        device: axes.device.parse()?,
+        n_threads: axes.n_threads,
+        test,
+        n_depth: axes.n_depth,
+        batch_size: axes.batch_size,
+    };
+    let found = (case.id.as_str(), axes.test.as_str(), case.work.tokens);
+    match found == (&live.id(), &live.test_name(), live.tokens_per_pass()) {
+        true => Ok(()),
+        false => Err("its id, test or tokens are not those of its axes".into()),
+    }
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
+}
+
+fn check_throughput(case: &CaseFile) -> std::result::Result<(), String> {
     let rounds = case.rounds.iter().filter(|round| round.total_ns > 0);
     let rates: Vec<f64> = rounds
         .map(|round| case.work.tokens as f64 * round.passes as f64 / (round.total_ns as f64 / 1e9))
         .collect();
-    let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs();
-    let agree = rates.len() == throughput.rounds_tokens_per_s.len()
-        && rates.iter().zip(&throughput.rounds_tokens_per_s).all(|(a, b)| close(*a, *b))
-        && stats::mean(&rates).is_some_and(|mean| close(throughput.mean_tokens_per_s, mean));
+    let all_close =
+        |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| close(*a, *b));
+    let agree = match &case.throughput {
+        None => rates.is_empty(),
+        Some(throughput) => {
+            let stated = [throughput.mean_tokens_per_s, throughput.median_tokens_per_s];
+            let found = [stats::mean(&rates), stats::median(&rates)].map(|v| v.unwrap_or(f64::NAN));
+            let (stddev, stated_stddev) = (stats::stddev(&rates), throughput.stddev_tokens_per_s);
+            all_close(&rates, &throughput.rounds_tokens_per_s)
+                && all_close(&stated, &found)
+                && stddev.is_some() == stated_stddev.is_some()
+                && stddev.zip(stated_stddev).is_none_or(|(a, b)| (a - b).abs() <= 1e-6 * found[0])
+        }
+    };
     match agree {
         true => Ok(()),
         false => Err("its throughput is not its tokens by the time of its rounds".into()),
@@ -217,20 +279,27 @@ fn check_latency(latency: &LatencyFile) -> std::result::Result<(), String> {
     if latency.histogram.encoding != histogram::ENCODING {
         return Err(format!("unknown encoding `{}`", latency.histogram.encoding));
     }
-    let count = Histogram::decoded_count(&latency.histogram.data)?;
+    let buckets = Buckets::decode(&latency.histogram.data)?;
+    let count = buckets.count();
     if count != latency.count || count == 0 {
         return Err(format!("count is {}, but the histogram holds {count} values", latency.count));
     }
     let (min, max) = (latency.min_ns, latency.max_ns);
-    let within = |ns: u64| (min..=max).contains(&ns);
-    if !within(latency.sum_ns / count) {
+    let mean_ns = latency.sum_ns as f64 / count as f64;
+    if min > max || !(min..=max).contains(&(latency.sum_ns / count)) {
         return Err("the mean is not between the extremes".into());
+    }
+    if !close(latency.mean_ns, mean_ns) {
+        return Err("the mean is not the sum by the count".into());
     }
     for (name, ns) in &latency.percentiles_ns {
         let q = name.strip_prefix('p').and_then(|p| p.parse::<f64>().ok()).map(|p| p / 100.0);
-        let needed = q.filter(|q| (0.0..1.0).contains(q)).map(stats::min_count_for_quantile);
-        if needed.is_none_or(|needed| count < needed) || !within(*ns) {
-            return Err(format!("{name} cannot be {ns} ns with these {count} values"));
+        let q = q.filter(|q| (0.0..1.0).contains(q));
+        let carried = q.filter(|q| count >= stats::min_count_for_quantile(*q));
+        if carried.is_none_or(|q| buckets.quantile(q).clamp(min, max) != *ns) {
+            return Err(format!(
+                "{name} is not {ns} ns by the histogram, or it has too few values"
+            ));
         }
     }
     Ok(())

@@ -75,6 +75,9 @@ fn output_paths() {
     refused(&sandbox, "-m tiny --out there.json/x.json", None, "cannot write there.json/x.json");
     refused(&sandbox, "-m tiny --out", Some(Path::new("/proc/no/result.json")), "cannot write");
     refused(&sandbox, "-m tiny --out new/", None, "cannot write new/: this names a directory");
+    refused(&sandbox, "-m tiny --out new/..", None, "this names a directory");
+    let long = format!("-m tiny --out {}.json", "x".repeat(300));
+    refused(&sandbox, &long, None, "File name too long");
     refused(&sandbox, "-m tiny --out -", None, "-o json prints it");
     refused(&sandbox, "-m tiny --dry-run --out there.json", None, "there.json exists already");
     std::os::unix::fs::symlink("nowhere", sandbox.path("link.json")).unwrap();

@@ -34,6 +34,16 @@ fn a_run_leaves_one_result_file_and_prints_its_table() {
     assert_eq!(file.run.ended, RunEnd::Completed);
     assert_eq!(file.tool.debug_build, cfg!(debug_assertions));
     assert!(file.run.time_to_first_iteration_ns.unwrap() < file.run.duration_ns);
+    // The system told it, or the file says why not.
+    let environment = serde_json::to_value(&file.environment).unwrap();
+    for key in ["os", "kernel", "load_average_1min"] {
+        let told = !environment[key].is_null();
+        assert!(told != environment["unavailable"][key].is_string(), "{key}");
+    }
+    for key in ["model", "smt_active", "governor", "numa_nodes", "affinity"] {
+        let told = !environment["cpu"][key].is_null();
+        assert!(told != environment["unavailable"][format!("cpu.{key}")].is_string(), "{key}");
+    }
     assert_eq!(file.cases.len(), 2);
     for case in &file.cases {
         assert_eq!(case.outcome, OutcomeFile::Measured);

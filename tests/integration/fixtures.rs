@@ -41,7 +41,7 @@ fn spoiled_files_are_refused_in_plain_words() {
     let (first_id, second_id) = (nth_case_id(&good, 0), nth_case_id(&good, 1));
     let count = good.split("\"count\": ").nth(1).unwrap().split(',').next().unwrap();
     let total = good.split("\"total_ns\": ").nth(2).unwrap().split(',').next().unwrap();
-    let cases: [(String, &str); 12] = [
+    let cases: [(String, &str); 18] = [
         (String::new(), "this is not a result file"),
         ("{}".into(), "missing field `format_version`"),
         ("\u{feff}[1,2]".into(), "this is not a result file"),
@@ -69,6 +69,21 @@ fn spoiled_files_are_refused_in_plain_words() {
             good.replacen("\"measured\"", "\"failed\", \"reason\": \"x\"", 1),
             "its outcome does not fit",
         ),
+        (
+            good.replacen("\"stddev_tokens_per_s\": ", "\"stddev_tokens_per_s\": 1", 1),
+            "its throughput is not",
+        ),
+        (
+            good.replacen("\"median_tokens_per_s\": ", "\"median_tokens_per_s\": 1", 1),
+            "its throughput is not",
+        ),
+        (good.replacen("\"mean_ns\": ", "\"mean_ns\": 1", 1), "the mean is not the sum"),
+        (good.replacen("\"p50\": ", "\"p50\": 1", 1), "p50 is not"),
+        (good.replacen("\"n_prompt\": 16", "\"n_prompt\": 17", 1), "are not those of its axes"),
+        (
+            good.replacen("\"label\": \"tiny\"", "\"label\": \"huge\"", 1),
+            "a model that the plan does not have",
+        ),
     ];
     for (text, words) in cases {
         std::fs::write(sandbox.path("spoiled.json"), text).unwrap();
@@ -76,6 +91,29 @@ fn spoiled_files_are_refused_in_plain_words() {
         let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
         assert!(stderr.starts_with("error: spoiled.json: "), "{stderr}");
         assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+}
+
+#[test]
+fn hostile_text_does_not_reach_the_terminal() {
+    let sandbox = Sandbox::new();
+    let path = repository("tests/data/results/valid/v1.0.json");
+    let good = std::fs::read_to_string(path).unwrap();
+    let escape = r"\u001b[31m|";
+    let hostile = good
+        .replace("tiny", &format!("tiny{escape}"))
+        .replace("\"commit\": \"", &format!("\"commit\": \"{escape}"))
+        .replace("\"metric\": \"", &format!("\"metric\": \"{escape}"));
+    for (text, code) in
+        [(hostile.clone(), 0), (hostile.replacen("\"count\": ", "\"count\": 1", 1), 2)]
+    {
+        std::fs::write(sandbox.path("hostile.json"), text).unwrap();
+        let output = sandbox.benchinf("report hostile.json").assert().code(code);
+        let output = output.get_output();
+        for stream in [&output.stdout, &output.stderr] {
+            assert!(!stream.contains(&0x1b), "{}", String::from_utf8_lossy(stream));
+        }
+        assert!(output.stdout.len() + output.stderr.len() > 50);
     }
 }
 

@@ -27,8 +27,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "axis", "error", "case", "units", "measure", "plan", "model", "device", "workload",
-            "runner", "result", "report", "cli",
+            "axis", "error", "case", "units", "plan", "model", "device", "workload", "runner",
+            "result", "report", "cli",
         ],
     ),
 ];

@@ -1,6 +1,6 @@
 //! `benchinf run`, and `benchinf` alone.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -11,7 +11,6 @@ use crate::case::DeviceSpec;
 use crate::cli::{exit, print};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::measure::utc_now;
 use crate::model::ModelSpec;
 use crate::model::weights::Weights;
 use crate::plan::{Axes, Plan, Settings};
@@ -24,7 +23,7 @@ pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
     let plan = plan(&args)?;
     let destination = match &args.out {
         Some(path) => Destination::named(path.clone(), args.force)?,
-        None => Destination::numbered(default_path(&plan)),
+        None => Destination::default_for(&plan),
     };
     if args.dry_run {
         print(&dry_run(&plan, &destination))?;
@@ -123,18 +122,6 @@ fn split_models(names: &str) -> Vec<&str> {
         true => vec![names],
         false => names.split(',').collect(),
     }
-}
-
-fn default_path(plan: &Plan) -> PathBuf {
-    let device = plan.settings.device.to_string().replace(':', "");
-    let others = match plan.models.len() - 1 {
-        0 => String::new(),
-        n => format!("+{n}"),
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let model = plan.models[0].label.replace(|c| !plain(c), "_");
-    let time = utc_now().strftime("%Y%m%dT%H%M%SZ");
-    PathBuf::from(format!("results/{time}-{device}-{model}{others}.json"))
 }
 
 /// The arguments as typed, after the program's name: where it is installed is nobody's business.
