@@ -51,7 +51,7 @@ fn remarks(result: &ResultFile) -> Vec<String> {
     let latencies = || result.cases.iter().flat_map(|case| &case.latencies);
     if latencies().any(|latency| !latency.percentiles_absent.is_empty()) {
         remarks.push(
-            "> max: too few values (n) to bound that percentile with 95 % confidence.".into(),
+            "`> max`: too few values (n) to bound that percentile with 95 % confidence.".into(),
         );
     }
     if result.tool.debug_build {
