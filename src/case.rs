@@ -194,8 +194,9 @@ impl Case {
 
     /// Tokens that a pass computes over all sequences: what a throughput counts.
     pub fn tokens_per_pass(&self) -> u64 {
-        (u64::from(self.test.n_prompt()) + u64::from(self.test.n_gen()))
-            * u64::from(self.batch_size)
+        let per_sequence = u64::from(self.test.n_prompt()) + u64::from(self.test.n_gen());
+        // A file may name any sizes; what overflows is never a case that ran.
+        per_sequence.saturating_mul(u64::from(self.batch_size))
     }
 }
 
@@ -218,6 +219,9 @@ mod tests {
         assert_eq!(case.id(), "tiny/bf16/cuda:1/t2/b3/pp512+tg128@d4096");
         assert_eq!(case.n_positions(), 4096 + 512 + 127);
         assert_eq!(case.tokens_per_pass(), 3 * (512 + 128));
+        let (n_prompt, n_gen, batch_size) = (u32::MAX, u32::MAX, u32::MAX);
+        let absurd = Case { test: Test::Generate { n_prompt, n_gen }, batch_size, ..case.clone() };
+        assert_eq!(absurd.tokens_per_pass(), u64::MAX);
         case.n_depth = 0;
         case.test = Test::Decode { n_gen: 128 };
         assert_eq!(case.test_name(), "tg128");

@@ -344,9 +344,9 @@ impl<C: Clock + Sync> Run<'_, C> {
         let rounds_after = u64::from(self.plan.settings.repetitions - round_idx - 1);
         let this_and_later = |i: usize| rounds_after + u64::from(i >= case_idx);
         let costs = self.costs.iter().enumerate();
-        let all_ns: u64 = costs
-            .map(|(i, cost)| cost.map(|c| c.whole_ns * this_and_later(i)))
-            .sum::<Option<_>>()?;
+        let all_ns = costs
+            .map(|(i, cost)| cost.map(|c| c.whole_ns.saturating_mul(this_and_later(i))))
+            .try_fold(0_u64, |sum_ns, ns| Some(sum_ns.saturating_add(ns?)))?;
         Some(all_ns.min(self.time_left_ns().unwrap_or(u64::MAX)))
     }
 }

@@ -412,9 +412,7 @@ impl Linear {
             None => Ok(y),
         }
     }
-}
 
-impl Linear {
     /// In how many parts a product is computed. The engine runs the product of a single row on
     /// one thread, which leaves most of the memory bandwidth unused; a part for each thread
     /// takes it. In bf16 it also widens the whole matrix in memory first, so there the parts are
