@@ -2,18 +2,24 @@
 //!
 //! A workload that does nothing shows the price of one recorded iteration: two looks at the
 //! clock, the interrupt flag, the histogram and the moments. A workload of one millisecond shows
-//! what the harness adds to it: the time of whole rounds less the time they recorded.
+//! what the harness adds to it: the time of whole rounds less the time they recorded. Looking at
+//! the machine between rounds is outside all timed regions, and has a price of its own.
 
 use std::hint::black_box;
 
 use benchinf::Result;
 use benchinf::case::Test;
-use benchinf::measure::{self, Clock, Limits, MonotonicClock, Recorder, Workload};
+use benchinf::measure::{
+    self, Check, Clock, Limits, MonotonicClock, Recorder, Reference, Workload,
+};
 use benchinf::stats;
+use benchinf::telemetry::{Sampler, core_speed};
 
 const TARGET_NULL_NS: f64 = 200.0;
 const TARGET_SHARE: f64 = 0.001;
+const TARGET_SAMPLE_NS: f64 = 500_000.0;
 const ROUNDS: usize = 9;
+const SAMPLES: usize = 1_000;
 
 /// Waits by the clock; 0 for a workload that does nothing.
 struct Wait<'a> {
@@ -41,6 +47,10 @@ impl Workload for Wait<'_> {
         }
         black_box(());
         Ok(())
+    }
+
+    fn check(&mut self) -> Result<Check> {
+        Ok(Check { reference: Reference::WordSum, values: 0, error: 0.0, tolerance: 0.0 })
     }
 }
 
@@ -88,5 +98,35 @@ fn main() -> Result<()> {
         TARGET_SHARE * 100.0,
         verdict(share < TARGET_SHARE)
     );
+    between_rounds(&clock);
     Ok(())
+}
+
+/// What is done between two rounds, each time: a sample of the machine, the speed of the core.
+fn between_rounds(clock: &MonotonicClock) {
+    let mut sampler = Sampler::new();
+    let median_ns = |work: &mut dyn FnMut()| {
+        let times: Vec<f64> = (0..SAMPLES)
+            .map(|_| {
+                let begin = clock.now_ns();
+                work();
+                (clock.now_ns() - begin) as f64
+            })
+            .collect();
+        stats::median(&times).unwrap_or(f64::NAN)
+    };
+    let sample_ns = median_ns(&mut || {
+        black_box(sampler.sample());
+    });
+    let speed_ns = median_ns(&mut || {
+        black_box(core_speed(&|| clock.now_ns()));
+    });
+    let verdict = if sample_ns < TARGET_SAMPLE_NS { "met" } else { "MISSED" };
+    println!("medians of {SAMPLES}, between rounds");
+    println!(
+        "one sample of the machine: {:.1} µs (target {:.0} µs, {verdict})",
+        sample_ns / 1e3,
+        TARGET_SAMPLE_NS / 1e3
+    );
+    println!("the speed of the core: {:.1} µs", speed_ns / 1e3);
 }

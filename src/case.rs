@@ -42,6 +42,14 @@ impl Test {
         }
     }
 
+    /// Forward passes of one pass: each token after the first needs one of its own.
+    pub fn forward_passes(self) -> u64 {
+        match self {
+            Test::Prefill { .. } => 1,
+            Test::Decode { n_gen } | Test::Generate { n_gen, .. } => u64::from(n_gen),
+        }
+    }
+
     /// Positions of the KV cache that a pass fills, per sequence, beyond the depth. A request's
     /// last token is picked but never fed back.
     pub fn n_positions(self) -> u64 {
@@ -86,6 +94,11 @@ impl Dtype {
             Dtype::F32 => 4,
             Dtype::F16 | Dtype::BF16 => 2,
         }
+    }
+
+    /// Bits of one element.
+    pub fn bits(self) -> u32 {
+        self.size_bytes() as u32 * 8
     }
 
     /// The name used on the command line and in files.

@@ -185,6 +185,101 @@ pub enum Error {
         problem: String,
     },
 
+    /// The journal of a run cannot be written.
+    #[error(
+        "cannot write the journal {}: {source}; what was measured before is kept in it, and \
+         `benchinf run --resume {}` goes on from there once that is mended",
+        path.display(), path.display()
+    )]
+    Journal {
+        /// The journal.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A run was measured, but its result file could not be written.
+    #[error(
+        "{source}; everything measured is kept in {}: `benchinf run --resume {} --out FILE` writes \
+         it elsewhere",
+        journal.display(), journal.display()
+    )]
+    ResultNotWritten {
+        /// The journal.
+        journal: PathBuf,
+        /// What was wrong.
+        source: Box<Error>,
+    },
+
+    /// A run to the same file was cut off, and its journal is still there.
+    #[error(
+        "{} is there already, from a run that was cut off: go on with `benchinf run --resume {}`, \
+         or remove it",
+        path.display(), path.display()
+    )]
+    JournalExists {
+        /// The journal.
+        path: PathBuf,
+    },
+
+    /// A journal cannot be used.
+    #[error("{}: {problem}", path.display())]
+    JournalFile {
+        /// The journal.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A run cannot be taken up again here.
+    #[error("cannot resume {}: {problem}", path.display())]
+    CannotResume {
+        /// The journal.
+        path: PathBuf,
+        /// What has changed, and what to do.
+        problem: String,
+    },
+
+    /// A key file is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A key is already there. Keys are never replaced.
+    #[error("{} exists already: choose another place for the key", path.display())]
+    KeyExists {
+        /// The file in the way.
+        path: PathBuf,
+    },
+
+    /// `merge` without files.
+    #[error("nothing to merge: name two result files at least")]
+    NothingToMerge,
+
+    /// Result files cannot be merged.
+    #[error("cannot merge {} with {}: {problem}", first.display(), other.display())]
+    CannotMerge {
+        /// The file that sets the terms.
+        first: PathBuf,
+        /// The file that does not meet them.
+        other: PathBuf,
+        /// The field that differs, or what else is wrong.
+        problem: String,
+    },
+
+    /// A file that must be intact is not.
+    #[error("{}: it was altered since it was written ({}); see `benchinf verify`", path.display(), records.join(", "))]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// What was.
+        records: Vec<String>,
+    },
+
     /// Something failed while a model was loaded or run.
     #[error("{operation}: {source}")]
     Engine {
@@ -201,6 +296,20 @@ pub enum Error {
         count: usize,
         /// Logits looked at.
         of: usize,
+    },
+
+    /// A pass computed something else than its reference.
+    #[error(
+        "output check: off by {error:.2e} of the largest value, more than rounding explains \
+         ({tolerance:.0e}), from {reference}"
+    )]
+    OutputWrong {
+        /// What it was held against.
+        reference: &'static str,
+        /// Largest difference by largest value.
+        error: f64,
+        /// What rounding explains.
+        tolerance: f64,
     },
 
     /// A token id outside the vocabulary was given to `logits`.

@@ -18,12 +18,15 @@ pub mod case;
 pub mod cli;
 pub mod error;
 pub mod histogram;
+pub mod machine;
 pub mod measure;
 pub mod model;
 pub mod plan;
+pub mod probe;
 pub mod report;
 pub mod result;
 pub mod stats;
+pub mod telemetry;
 pub mod units;
 
 #[cfg(feature = "infer")]

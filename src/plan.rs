@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::case::{Case, DeviceSpec, Dtype, Test};
 use crate::error::{Error, Result};
-use crate::histogram::Histogram;
-use crate::measure::{Limits, Recorder};
+use crate::measure::Limits;
 use crate::model::{DecoderConfig, ModelSpec, cost};
+use crate::probe::{Access, Probe, ProbeKind, ProbeSizes};
 use crate::units::Bytes;
 
 /// The axes of a sweep. A count of 0 tokens leaves that test out.
@@ -28,6 +28,8 @@ pub struct Axes {
     pub n_depths: Vec<u32>,
     /// Sequences computed together.
     pub batch_sizes: Vec<u32>,
+    /// Whether to measure, between the cases, what the machine can do at most.
+    pub ceilings: bool,
 }
 
 impl Axes {
@@ -70,11 +72,26 @@ impl Settings {
         Limits { min_ns: self.min_time_ns, min_passes: 1, max_ns: u64::MAX, max_passes: u64::MAX }
     }
 
-    /// Limits of a warm-up; absent when it is switched off.
+    /// Limits of a warm-up; absent when it is switched off. Passes that do not get steady end it
+    /// after ten times its minima.
     pub fn warm_up(&self) -> Option<Limits> {
         let min_passes = self.warm_up_passes;
-        (min_passes > 0).then_some(Limits { min_passes, ..self.round() })
+        (min_passes > 0).then_some(Limits {
+            min_passes,
+            max_ns: self.min_time_ns.saturating_mul(10),
+            max_passes: min_passes.saturating_mul(1000),
+            ..self.round()
+        })
     }
+}
+
+/// What a plan must know of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resources {
+    /// Memory of the device that is free, if that is known.
+    pub free_memory: Option<Bytes>,
+    /// All instances of the last-level cache, if that is known.
+    pub last_level_cache: Option<Bytes>,
 }
 
 /// A case of a plan, with the model it runs.
@@ -84,16 +101,31 @@ pub struct PlannedCase {
     pub case: Case,
     /// Index into [`Plan::models`].
     pub model_idx: usize,
+    /// Why it cannot be run here, if so.
+    pub skip: Option<String>,
 }
 
-/// What will run: every case fits its model and, together, the memory.
+/// A probe of a plan.
+#[derive(Clone, Debug)]
+pub struct PlannedProbe {
+    /// The probe.
+    pub probe: Probe,
+    /// Why it cannot be run here, if so.
+    pub skip: Option<String>,
+}
+
+/// What will run: every case fits its model and, but for those to be skipped, the memory.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The models, each label once.
     pub models: Vec<ModelSpec>,
     /// The cases, in the order of their axes.
     pub cases: Vec<PlannedCase>,
-    /// How they are measured.
+    /// The probes: each product once for its format and threads, each walk once for its threads.
+    pub probes: Vec<PlannedProbe>,
+    /// How large probes are.
+    pub probe_sizes: ProbeSizes,
+    /// How all that is measured.
     pub settings: Settings,
     /// What the plan needs at its peak.
     pub memory: MemoryNeed,
@@ -109,24 +141,25 @@ pub struct MemoryNeed {
     pub kv_cache: Bytes,
     /// Activations of that case.
     pub activations: Bytes,
-    /// Latency histograms of all cases.
-    pub histograms: Bytes,
+    /// What the probes hold.
+    pub probes: Bytes,
 }
 
 impl MemoryNeed {
     /// All of it.
     pub fn total(&self) -> Bytes {
-        self.weights + self.kv_cache + self.activations + self.histograms
+        self.weights + self.kv_cache + self.activations + self.probes
     }
 }
 
 impl Plan {
-    /// Multiplies the axes out and checks every case. `memory_present` is what the device has
-    /// free, if that is known.
+    /// Multiplies the axes out and checks every case. A case that needs more memory than is free
+    /// is planned as skipped.
     ///
     /// # Errors
-    /// The first thing that could not run, naming the flag or the case.
-    pub fn new(axes: Axes, settings: Settings, memory_present: Option<Bytes>) -> Result<Self> {
+    /// The first thing that could not run, naming the flag or the case; memory only if no case
+    /// fits.
+    pub fn new(axes: Axes, settings: Settings, resources: Resources) -> Result<Self> {
         check_axes(&axes, &settings)?;
         let models = with_distinct_labels(axes.models.clone());
         if axes.n_cases_at_most().is_none_or(|n| n > MAX_CASES) {
@@ -139,19 +172,60 @@ impl Plan {
         for planned in &cases {
             check_context(&planned.case, &models[planned.model_idx].config)?;
         }
-        let cache_positions = cache_positions(&cases);
-        let (memory, largest) = memory_need(&models, &cases, &cache_positions);
-        if let Some(present) = memory_present.filter(|present| memory.total() > *present) {
-            return Err(Error::OutOfMemory {
-                needed: memory.total(),
-                weights: memory.weights,
-                cache: memory.kv_cache,
-                step: memory.activations,
-                case: largest,
-                present,
-            });
+        let probes = match axes.ceilings {
+            true => probes(&axes.dtypes, &axes.n_threads, settings.device),
+            false => Vec::new(),
+        };
+        let sizes = ProbeSizes::for_cache(resources.last_level_cache);
+        Self::from_parts(models, cases, (probes, sizes), settings, resources.free_memory)
+    }
+
+    /// A plan of probes alone.
+    ///
+    /// # Errors
+    /// A setting that can never run.
+    pub fn of_probes(
+        dtypes: &[Dtype],
+        n_threads: &[u32],
+        settings: Settings,
+        resources: Resources,
+    ) -> Result<Self> {
+        check_settings(n_threads, &settings)?;
+        let probes = probes(dtypes, n_threads, settings.device);
+        let sizes = ProbeSizes::for_cache(resources.last_level_cache);
+        Self::from_parts(vec![], vec![], (probes, sizes), settings, resources.free_memory)
+    }
+
+    /// A plan of models, cases and probes that belong together. Cases and probes that do not fit
+    /// into `free_memory` are skipped.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if there are cases and none of them fits.
+    pub fn from_parts(
+        models: Vec<ModelSpec>,
+        mut cases: Vec<PlannedCase>,
+        (mut probes, probe_sizes): (Vec<PlannedProbe>, ProbeSizes),
+        settings: Settings,
+        free_memory: Option<Bytes>,
+    ) -> Result<Self> {
+        if let Some(free) = free_memory {
+            skip_what_does_not_fit(&models, &mut cases, free)?;
         }
-        Ok(Self { models, cases, settings, memory, cache_positions })
+        let cache_positions = cache_positions(&cases);
+        let (memory, _) = memory_need(&models, &cases, &cache_positions);
+        let left = free_memory.map(|free| Bytes(free.0.saturating_sub(memory.total().0)));
+        let mut held = Bytes(0);
+        for planned in probes.iter_mut().filter(|planned| planned.skip.is_none()) {
+            let needed = probe_sizes.memory(planned.probe.kind);
+            match left.filter(|left| needed > *left) {
+                Some(left) => {
+                    planned.skip = Some(format!("needs {needed} of memory, and {left} is left"));
+                }
+                None => held = held.max(needed),
+            }
+        }
+        let memory = MemoryNeed { probes: held, ..memory };
+        Ok(Self { models, cases, probes, probe_sizes, settings, memory, cache_positions })
     }
 
     /// Positions of the one KV cache that serves `planned` and every case of the same model,
@@ -172,17 +246,15 @@ pub const MAX_CASES: usize = 10_000;
 /// More threads than any machine runs at once, and few enough that a system can start them.
 pub const MAX_THREADS: u32 = 4096;
 
-fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
-    let zero = |flag, problem: &str| {
-        Err(Error::BadValue { flag, value: "0".into(), problem: problem.into() })
-    };
-    if axes.batch_sizes.contains(&0) {
-        return zero("--batch-size", "a batch has at least 1 sequence");
-    }
-    if axes.n_threads.contains(&0) {
+fn zero(flag: &'static str, problem: &str) -> Result<()> {
+    Err(Error::BadValue { flag, value: "0".into(), problem: problem.into() })
+}
+
+fn check_settings(n_threads: &[u32], settings: &Settings) -> Result<()> {
+    if n_threads.contains(&0) {
         return zero("--threads", "a run needs at least 1 thread");
     }
-    if let Some(n) = axes.n_threads.iter().find(|n| **n > MAX_THREADS) {
+    if let Some(n) = n_threads.iter().find(|n| **n > MAX_THREADS) {
         return Err(Error::BadValue {
             flag: "--threads",
             value: n.to_string(),
@@ -192,6 +264,28 @@ fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
     if settings.repetitions == 0 {
         return zero("--repetitions", "a case needs at least 1 round");
     }
+    Ok(())
+}
+
+/// A product for each format and number of threads, and every walk for each number of threads.
+fn probes(dtypes: &[Dtype], n_threads: &[u32], device: DeviceSpec) -> Vec<PlannedProbe> {
+    let gemms = dtypes.iter().map(|&dtype| ProbeKind::Gemm { dtype });
+    let kinds: Vec<ProbeKind> =
+        gemms.chain(Access::ALL.map(|access| ProbeKind::Memory { access })).collect();
+    let mut seen = HashSet::new();
+    n_threads
+        .iter()
+        .flat_map(|&n_threads| kinds.iter().map(move |&kind| Probe { kind, device, n_threads }))
+        .filter(|probe| seen.insert(*probe))
+        .map(|probe| PlannedProbe { probe, skip: None })
+        .collect()
+}
+
+fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
+    if axes.batch_sizes.contains(&0) {
+        return zero("--batch-size", "a batch has at least 1 sequence");
+    }
+    check_settings(&axes.n_threads, settings)?;
     if let Some((p, g)) = axes.requests.iter().find(|(p, g)| *p == 0 || *g == 0) {
         return Err(Error::BadValue {
             flag: "-pg",
@@ -243,7 +337,7 @@ fn multiply(axes: &Axes, models: &[ModelSpec], device: DeviceSpec) -> Vec<Planne
                             let case =
                                 Case { model, dtype, device, n_threads, test, n_depth, batch_size };
                             if seen.insert(case.clone()) {
-                                cases.push(PlannedCase { case, model_idx });
+                                cases.push(PlannedCase { case, model_idx, skip: None });
                             }
                         }
                     }
@@ -267,9 +361,13 @@ fn check_context(case: &Case, config: &DecoderConfig) -> Result<()> {
     Ok(())
 }
 
+fn runnable(cases: &[PlannedCase]) -> impl Iterator<Item = &PlannedCase> {
+    cases.iter().filter(|planned| planned.skip.is_none())
+}
+
 fn weight_sets(cases: &[PlannedCase]) -> Vec<(usize, Dtype)> {
     let mut sets = Vec::new();
-    for planned in cases {
+    for planned in runnable(cases) {
         let set = (planned.model_idx, planned.case.dtype);
         if !sets.contains(&set) {
             sets.push(set);
@@ -288,44 +386,91 @@ fn cache_key(planned: &PlannedCase) -> CacheKey {
 /// Positions of each KV cache: what the most demanding of its cases needs.
 fn cache_positions(cases: &[PlannedCase]) -> HashMap<CacheKey, u64> {
     let mut positions = HashMap::new();
-    for planned in cases {
+    for planned in runnable(cases) {
         let most = positions.entry(cache_key(planned)).or_insert(0);
         *most = planned.case.n_positions().max(*most);
     }
     positions
 }
 
-/// What is needed at the peak, and the id of the case that decides it. Weights of all cases are
+/// Marks the cases that need more than is free, with a reason.
+fn skip_what_does_not_fit(
+    models: &[ModelSpec],
+    cases: &mut [PlannedCase],
+    free: Bytes,
+) -> Result<()> {
+    let mut largest = None;
+    // First those that would not fit alone; then, since weights are held together and caches are
+    // shared, the most demanding one at a time until the rest fits.
+    for idx in 0..cases.len() {
+        let need = case_need(&models[cases[idx].model_idx], &cases[idx].case);
+        if need.total() > free && cases[idx].skip.is_none() {
+            cases[idx].skip = Some(too_large(&need, free));
+            largest = Some((need, idx));
+        }
+    }
+    while runnable(cases).next().is_some() {
+        let (need, idx) = memory_need(models, cases, &cache_positions(cases));
+        let Some(idx) = idx.filter(|_| need.total() > free) else { return Ok(()) };
+        cases[idx].skip = Some(too_large(&need, free));
+        largest = Some((need, idx));
+    }
+    match largest {
+        None => Ok(()),
+        Some((need, idx)) => Err(Error::OutOfMemory {
+            needed: need.total(),
+            weights: need.weights,
+            cache: need.kv_cache,
+            step: need.activations,
+            case: cases[idx].case.id(),
+            present: free,
+        }),
+    }
+}
+
+fn too_large(need: &MemoryNeed, free: Bytes) -> String {
+    let MemoryNeed { weights, kv_cache, activations, .. } = need;
+    format!(
+        "needs about {} of memory ({weights} weights, {kv_cache} KV cache, {activations} \
+         activations), but {free} is free",
+        need.total()
+    )
+}
+
+/// What a case needs when it runs alone.
+fn case_need(model: &ModelSpec, case: &Case) -> MemoryNeed {
+    let (config, dtype, batch) = (&model.config, case.dtype, case.batch_size);
+    // A depth is filled, and generated tokens are checked, in chunks.
+    let n_chunk = case.n_depth.max(case.test.n_gen()).min(cost::FILL_CHUNK);
+    let n_tokens = case.test.n_prompt().max(n_chunk).max(1);
+    MemoryNeed {
+        weights: cost::weight_bytes(config, dtype),
+        kv_cache: cost::kv_cache_bytes(config, dtype, batch, case.n_positions()),
+        activations: cost::activation_bytes(config, dtype, batch, case.n_positions(), n_tokens),
+        probes: Bytes(0),
+    }
+}
+
+/// What is needed at the peak, and the index of the case that decides it. Weights of all cases are
 /// held together, because their rounds are interleaved; caches and activations come and go.
 fn memory_need(
     models: &[ModelSpec],
     cases: &[PlannedCase],
     cache_positions: &HashMap<CacheKey, u64>,
-) -> (MemoryNeed, String) {
+) -> (MemoryNeed, Option<usize>) {
     let weights = weight_sets(cases)
         .into_iter()
         .map(|(model_idx, dtype)| cost::weight_bytes(&models[model_idx].config, dtype))
         .sum();
-    let n_series = cases.iter().map(|p| Recorder::new(p.case.test).series().len() as u64);
-    let histograms = Bytes(n_series.sum::<u64>() * Histogram::TYPICAL_BYTES);
-    let needs = cases.iter().map(|planned| {
-        let PlannedCase { case, model_idx } = planned;
-        let config = &models[*model_idx].config;
-        let (dtype, batch) = (case.dtype, case.batch_size);
+    let planned = cases.iter().enumerate().filter(|(_, planned)| planned.skip.is_none());
+    let needs = planned.map(|(idx, planned)| {
+        let PlannedCase { case, model_idx, .. } = planned;
+        let model = &models[*model_idx];
         let n_cached = cache_positions[&cache_key(planned)];
-        let n_tokens = case.test.n_prompt().max(case.n_depth.min(cost::FILL_CHUNK)).max(1);
-        let need = MemoryNeed {
-            weights,
-            kv_cache: cost::kv_cache_bytes(config, dtype, batch, n_cached),
-            activations: cost::activation_bytes(config, dtype, batch, case.n_positions(), n_tokens),
-            histograms,
-        };
-        (need, case)
+        let kv_cache = cost::kv_cache_bytes(&model.config, case.dtype, case.batch_size, n_cached);
+        (MemoryNeed { weights, kv_cache, ..case_need(model, case) }, Some(idx))
     });
-    needs
-        .max_by_key(|(need, _)| need.total())
-        .map(|(need, case)| (need, case.id()))
-        .unwrap_or_default()
+    needs.max_by_key(|(need, _)| need.total()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -353,16 +498,21 @@ mod tests {
             requests: vec![],
             n_depths: vec![0],
             batch_sizes: vec![1],
+            ceilings: false,
         }
     }
 
+    fn free(free_memory: Option<Bytes>) -> Resources {
+        Resources { free_memory, last_level_cache: None }
+    }
+
     fn ids(axes: Axes) -> Vec<String> {
-        let plan = Plan::new(axes, settings(), None).unwrap();
+        let plan = Plan::new(axes, settings(), free(None)).unwrap();
         plan.cases.iter().map(|p| p.case.id()).collect()
     }
 
     fn refusal(axes: Axes, present: Option<Bytes>) -> String {
-        Plan::new(axes, settings(), present).unwrap_err().to_string()
+        Plan::new(axes, settings(), free(present)).unwrap_err().to_string()
     }
 
     #[test]
@@ -392,7 +542,7 @@ mod tests {
         let mut other = tiny.clone();
         other.config.n_layers = 1;
         let models = vec![tiny.clone(), tiny, other];
-        let plan = Plan::new(Axes { models, ..axes("tiny") }, settings(), None).unwrap();
+        let plan = Plan::new(Axes { models, ..axes("tiny") }, settings(), free(None)).unwrap();
         let labels: Vec<_> = plan.models.iter().map(|m| m.label.as_str()).collect();
         assert_eq!(labels, ["tiny", "tiny-2"]);
         assert_eq!(plan.weight_sets(), [(0, Dtype::F32), (1, Dtype::F32)]);
@@ -430,14 +580,53 @@ mod tests {
     #[test]
     fn memory_counts_all_weights_and_the_largest_case() {
         let two = Axes { dtypes: vec![Dtype::F32, Dtype::F16], ..axes("tiny") };
-        let plan = Plan::new(two.clone(), settings(), None).unwrap();
+        let plan = Plan::new(two.clone(), settings(), free(None)).unwrap();
         assert_eq!(plan.memory.weights, Bytes(125_248 * 6));
         // The prefill's 512 positions in f32: 2 layers × (K and V) × 32 × 4 B each.
         assert_eq!(plan.memory.kv_cache, Bytes(512 * 2 * 2 * 32 * 4));
-        assert!(Plan::new(two.clone(), settings(), Some(plan.memory.total())).is_ok());
-        let message = refusal(two, Some(Bytes(plan.memory.total().0 - 1)));
-        assert!(message.contains("tiny/f32/cpu/t2/b1/pp512@d0"), "{message}");
+        let enough = Plan::new(two.clone(), settings(), free(Some(plan.memory.total()))).unwrap();
+        assert!(enough.cases.iter().all(|planned| planned.skip.is_none()));
+        // A byte less, and the largest case is left out with its reason; the others run.
+        let tight = free(Some(Bytes(plan.memory.total().0 - 1)));
+        let tight = Plan::new(two, settings(), tight).unwrap();
+        let skipped: Vec<_> = tight.cases.iter().filter(|p| p.skip.is_some()).collect();
+        assert_eq!(skipped.len(), 1);
+        assert_eq!(skipped[0].case.id(), "tiny/f32/cpu/t2/b1/pp512@d0");
+        assert!(skipped[0].skip.as_deref().unwrap().starts_with("needs about "));
+        assert!(tight.memory.total() <= Bytes(plan.memory.total().0 - 1));
+        // Where nothing fits, nothing is planned.
         let absurd = Axes { batch_sizes: vec![u32::MAX], ..axes("llama-3.1-8b") };
         assert!(refusal(absurd, Some(Bytes(1 << 40))).contains("lower -b"));
+        // A format whose cases are all skipped needs no weights.
+        let wide = Axes {
+            dtypes: vec![Dtype::F32, Dtype::F16],
+            batch_sizes: vec![1, 1 << 30],
+            ..axes("tiny")
+        };
+        let plan = Plan::new(wide, settings(), free(Some(Bytes(64 << 20)))).unwrap();
+        assert_eq!(plan.cases.iter().filter(|p| p.skip.is_none()).count(), 4);
+    }
+
+    #[test]
+    fn probes_of_every_format_and_number_of_threads_once() {
+        let wide = Axes {
+            dtypes: vec![Dtype::F32, Dtype::F16, Dtype::F32],
+            n_threads: vec![1, 2, 1],
+            ceilings: true,
+            ..axes("tiny")
+        };
+        let plan = Plan::new(wide, settings(), free(None)).unwrap();
+        let ids: Vec<String> = plan.probes.iter().map(|p| p.probe.id()).collect();
+        let of_one = ["gemm/f32/cpu/t1", "gemm/f16/cpu/t1", "memory_read/cpu/t1"];
+        assert_eq!(ids[..3], of_one);
+        assert_eq!(ids.len(), 2 * 5);
+        // Without room beside the cases a probe is skipped, and the cases are not.
+        let plan = Plan::new(
+            Axes { ceilings: true, ..axes("tiny") },
+            settings(),
+            free(Some(Bytes(300 << 20))),
+        );
+        let skips: Vec<bool> = plan.unwrap().probes.iter().map(|p| p.skip.is_some()).collect();
+        assert_eq!(skips, [false, true, true, true]);
     }
 }

@@ -1,18 +1,41 @@
 //! Units as people read them. One prefix family per quantity: bytes of memory in powers of two
 //! (GiB), rates in powers of ten (GB/s, GFLOP/s). The two are never mixed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Floating-point operations, two per dense multiply-accumulate.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Flops(pub u64);
 
 /// A number of bytes.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
@@ -62,6 +85,22 @@ pub fn duration_text(ns: u64) -> String {
     format!("{} {unit}", significant(value / step))
 }
 
+/// Bytes per second in powers of ten: `38.7 GB/s`.
+pub fn bytes_per_s_text(per_s: f64) -> String {
+    rate_text(per_s, "B/s")
+}
+
+/// Operations per second in powers of ten: `512 GFLOP/s`.
+pub fn flops_per_s_text(per_s: f64) -> String {
+    rate_text(per_s, "FLOP/s")
+}
+
+fn rate_text(per_s: f64, unit: &str) -> String {
+    const STEPS: [(f64, &str); 5] = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+    let (step, prefix) = STEPS.into_iter().find(|(step, _)| per_s >= *step).unwrap_or((1.0, ""));
+    format!("{} {prefix}{unit}", significant(per_s / step))
+}
+
 /// Three significant digits, without an exponent, for values people compare by eye.
 pub fn significant(value: f64) -> String {
     match value.abs() {
@@ -105,6 +144,10 @@ mod tests {
         ] {
             assert_eq!(duration_text(ns), text);
         }
+        for (per_s, text) in [(38.7e9, "38.7 GB/s"), (999.0, "999 B/s"), (1.5e12, "1.50 TB/s")] {
+            assert_eq!(bytes_per_s_text(per_s), text);
+        }
+        assert_eq!(flops_per_s_text(512.3e9), "512 GFLOP/s");
         for (count, text) in [(999, "999"), (134_515_008, "135M"), (1_235_814_400, "1.24B")] {
             assert_eq!(count_text(count), text);
         }

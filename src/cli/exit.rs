@@ -15,7 +15,11 @@ pub(super) const INTERRUPTED: u8 = 130;
 /// The status for an error that ended the command.
 pub(super) fn code_of(error: &Error) -> ExitCode {
     ExitCode::from(match error {
-        Error::Engine { .. } | Error::OutputNotFinite { .. } | Error::Stdout(_) => FAILED,
+        Error::Engine { .. }
+        | Error::OutputNotFinite { .. }
+        | Error::OutputWrong { .. }
+        | Error::Journal { .. }
+        | Error::Stdout(_) => FAILED,
         _ => USAGE,
     })
 }

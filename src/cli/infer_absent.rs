@@ -20,6 +20,17 @@ pub(super) struct LogitsArgs {
     ignored: Vec<OsString>,
 }
 
+/// Not in this build.
+#[derive(Debug, clap::Args)]
+pub(super) struct ProbeArgs {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    ignored: Vec<OsString>,
+}
+
+pub(super) fn probe(_: ProbeArgs) -> Result<ExitCode> {
+    Err(Error::InferNotBuilt)
+}
+
 pub(super) fn run(_: RunArgs) -> Result<ExitCode> {
     Err(Error::InferNotBuilt)
 }

@@ -8,8 +8,11 @@ mod infer;
 #[cfg(not(feature = "infer"))]
 #[path = "infer_absent.rs"]
 mod infer;
+mod keygen;
 mod list;
+mod merge;
 mod report;
+mod verify;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -36,7 +39,15 @@ pub fn main() -> ExitCode {
 fn dispatch(args: Args) -> Result<ExitCode> {
     match args.command.unwrap_or(Command::Run(args.run)) {
         Command::Run(args) => infer::run(*args),
+        Command::Probe(args) => infer::probe(*args),
         Command::Logits(args) => infer::logits(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Merge(args) => merge::run(args),
+        Command::Keygen(args) => keygen::run(args),
+        Command::Schema => {
+            print(&crate::result::schema())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Report(args) => report::run(args),
         Command::List(args) => list::run(args),
         Command::Completions { shell } => {
@@ -48,12 +59,21 @@ fn dispatch(args: Args) -> Result<ExitCode> {
     }
 }
 
-/// A line on standard error, without the control characters that a file's text may smuggle in.
-/// Nobody can be told when it cannot be written.
+/// A line on standard error. Nobody can be told when it cannot be written.
 fn say(line: &str) {
-    let line: String =
-        line.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let lines: Vec<String> = line.lines().map(plain).collect();
+    let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
+}
+
+/// Text without the control characters that a file may smuggle in.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The arguments as typed, after the program's name: where it is installed is nobody's business.
+fn command_line() -> Vec<String> {
+    let arguments = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    std::iter::once("benchinf".to_owned()).chain(arguments).collect()
 }
 
 /// Data goes to standard output, whole, and a failure to take it is an error.

@@ -5,12 +5,18 @@
 //! decode of 128 tokens is a pass of 128 iterations). A *round* is as many passes as its limits
 //! ask for, and is the unit of replication: iterations inside a round are correlated.
 
+mod blocks;
+mod check;
 mod clock;
 mod metric;
+mod steadiness;
 mod stopping;
 
-pub use clock::{Clock, ManualClock, MonotonicClock, utc_now};
+pub use blocks::{Blocks, MAX_BLOCKS};
+pub use check::{Check, Checks, Reference};
+pub use clock::{Clock, ManualClock, MonotonicClock, OffsetClock, resolution_ns, utc_now};
 pub use metric::{Metric, Recorder};
+pub use steadiness::{Drift, drift, is_steady};
 pub use stopping::{Limits, Progress, StopReason};
 
 use crate::error::Result;
@@ -31,6 +37,12 @@ pub trait Workload {
     /// # Errors
     /// Whatever went wrong; the case ends with it.
     fn iterate(&mut self) -> Result<()>;
+
+    /// Untimed, after every pass: how far its output is from what it should be.
+    ///
+    /// # Errors
+    /// Whatever keeps the output from being looked at; the case ends with it.
+    fn check(&mut self) -> Result<Check>;
 }
 
 /// What a warm-up threw away.
@@ -44,12 +56,14 @@ pub struct WarmUp {
     pub total_ns: u64,
     /// The very first iteration: what a cold start costs.
     pub cold_start_ns: u64,
-    /// Why the warm-up ended.
+    /// Why it ended; the minima count as met only once passes are steady.
     pub stop: StopReason,
+    /// Whether the last passes took as long as those before them.
+    pub steady: bool,
 }
 
 /// One measured round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Round {
     /// Passes measured.
     pub passes: u64,
@@ -59,27 +73,41 @@ pub struct Round {
     pub total_ns: u64,
     /// The fastest pass.
     pub min_pass_ns: u64,
+    /// Which one that was, counted from 0.
+    pub min_pass_idx: u64,
     /// The slowest pass.
     pub max_pass_ns: u64,
+    /// Mean pass time of consecutive blocks of passes, at most [`MAX_BLOCKS`].
+    pub block_pass_ns: Vec<u64>,
     /// When the round began, on the run's clock.
     pub start_ns: u64,
+    /// What the passes were held against; each of them stood it.
+    pub checks: Checks,
     /// Why it ended.
     pub stop: StopReason,
 }
 
-/// Runs passes and throws their times away, except the first iteration's. `None` when it was
-/// interrupted before its first pass was done.
+/// Runs passes until `limits` say stop and their times are steady, and throws them away, except
+/// the first iteration's. `None` when it was interrupted before its first pass was done.
+///
+/// A maximum ends it whether steady or not. Passes longer than that are warmed up by one, since
+/// two cannot show a trend.
 ///
 /// # Errors
 /// The workload's own.
 pub fn warm_up(
-    workload: &mut impl Workload,
+    workload: &mut (impl Workload + ?Sized),
     clock: &impl Clock,
     limits: &Limits,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Option<WarmUp>> {
     let mut cold_start_ns = None;
-    let round = run_round(workload, clock, limits, interrupted, |pass| {
+    let mut series = Blocks::default();
+    let stop = |progress: Progress, series: &Blocks| match limits.stop(progress) {
+        Some(StopReason::MinimaMet) if !is_steady(&series.means()) => limits.maximum_hit(progress),
+        other => other,
+    };
+    let round = run_passes(workload, clock, interrupted, stop, &mut series, |pass| {
         cold_start_ns.get_or_insert(pass.first().copied().unwrap_or(0));
     })?;
     Ok(round.map(|round| WarmUp {
@@ -88,6 +116,7 @@ pub fn warm_up(
         total_ns: round.total_ns,
         cold_start_ns: cold_start_ns.unwrap_or(0),
         stop: round.stop,
+        steady: is_steady(&series.means()),
     }))
 }
 
@@ -98,38 +127,59 @@ pub fn warm_up(
 /// drops the pass under way; `None` when no pass was done by then.
 ///
 /// # Errors
-/// The workload's own; passes already recorded stay recorded.
+/// The workload's own, its check of a pass included; passes already recorded stay recorded.
 pub fn run_round(
-    workload: &mut impl Workload,
+    workload: &mut (impl Workload + ?Sized),
     clock: &impl Clock,
     limits: &Limits,
     interrupted: &dyn Fn() -> bool,
+    record: impl FnMut(&[u64]),
+) -> Result<Option<Round>> {
+    let stop = |progress, _: &Blocks| limits.stop(progress);
+    run_passes(workload, clock, interrupted, stop, &mut Blocks::default(), record)
+}
+
+fn run_passes(
+    workload: &mut (impl Workload + ?Sized),
+    clock: &impl Clock,
+    interrupted: &dyn Fn() -> bool,
+    stop: impl Fn(Progress, &Blocks) -> Option<StopReason>,
+    series: &mut Blocks,
     mut record: impl FnMut(&[u64]),
 ) -> Result<Option<Round>> {
     let mut iteration_ns = vec![0; workload.iterations_per_pass()];
     let start_ns = clock.now_ns();
     let mut progress = Progress::default();
-    let (mut min_pass_ns, mut max_pass_ns) = (u64::MAX, 0);
+    let (mut min_pass_ns, mut min_pass_idx, mut max_pass_ns) = (u64::MAX, 0, 0);
+    let mut checks: Option<Checks> = None;
     let stop = loop {
         workload.reset()?;
         let Some(pass_ns) = time_pass(workload, clock, interrupted, &mut iteration_ns)? else {
             break StopReason::Interrupted;
         };
+        let check = workload.check()?.passed()?;
+        checks = Some(checks.map_or_else(|| Checks::of(check), |checks| checks.and(check)));
         record(&iteration_ns);
-        min_pass_ns = min_pass_ns.min(pass_ns);
+        if pass_ns < min_pass_ns {
+            (min_pass_ns, min_pass_idx) = (pass_ns, progress.passes);
+        }
         max_pass_ns = max_pass_ns.max(pass_ns);
+        series.record(pass_ns);
         progress = progress.and_pass(pass_ns);
-        if let Some(stop) = limits.stop(progress) {
+        if let Some(stop) = stop(progress, series) {
             break stop;
         }
     };
-    Ok((progress.passes > 0).then_some(Round {
+    Ok(checks.map(|checks| Round {
         passes: progress.passes,
         iterations: progress.passes * iteration_ns.len() as u64,
         total_ns: progress.total_ns,
         min_pass_ns,
+        min_pass_idx,
         max_pass_ns,
+        block_pass_ns: series.means(),
         start_ns,
+        checks,
         stop,
     }))
 }
@@ -137,7 +187,7 @@ pub fn run_round(
 /// One pass; the end of an iteration is the start of the next, so no time falls between two.
 /// `None` when interrupted.
 fn time_pass(
-    workload: &mut impl Workload,
+    workload: &mut (impl Workload + ?Sized),
     clock: &impl Clock,
     interrupted: &dyn Fn() -> bool,
     iteration_ns: &mut [u64],
@@ -169,6 +219,7 @@ mod tests {
         next: usize,
         resets: usize,
         fail_at: Option<usize>,
+        wrong_from: Option<usize>,
     }
 
     impl Workload for Scripted<'_> {
@@ -190,6 +241,12 @@ mod tests {
             self.next += 1;
             Ok(())
         }
+
+        fn check(&mut self) -> Result<Check> {
+            self.clock.advance_ns(1_000_000); // As slow as a reset, and as unseen.
+            let error = if self.wrong_from.is_some_and(|n| self.next >= n) { 0.2 } else { 0.1 };
+            Ok(Check { reference: Reference::TeacherForced, values: 7, error, tolerance: 0.1 })
+        }
     }
 
     fn scripted<'a>(clock: &'a ManualClock, per_pass: usize, script_ns: &'a [u64]) -> Scripted<'a> {
@@ -200,6 +257,7 @@ mod tests {
             next: 0,
             resets: 0,
             fail_at: None,
+            wrong_from: None,
         }
     }
 
@@ -229,8 +287,17 @@ mod tests {
                 iterations: 6,
                 total_ns: 46,
                 min_pass_ns: 23,
+                min_pass_idx: 0,
                 max_pass_ns: 23,
+                block_pass_ns: vec![23, 23],
                 start_ns: 0,
+                checks: Checks {
+                    reference: Reference::TeacherForced,
+                    passes: 2,
+                    values: 7,
+                    max_error: 0.1,
+                    tolerance: 0.1,
+                },
                 stop: StopReason::MinimaMet,
             }
         );
@@ -240,11 +307,24 @@ mod tests {
     #[test]
     fn warm_up_keeps_the_cold_start() {
         let clock = ManualClock::default();
-        let mut workload = scripted(&clock, 2, &[900, 10, 10, 10]);
+        let mut workload = scripted(&clock, 2, &[900, 10, 10, 10, 10, 10]);
         let limits = limits(1, 2, u64::MAX, u64::MAX);
         let warm_up = warm_up(&mut workload, &clock, &limits, &|| false).unwrap().unwrap();
         assert_eq!(warm_up.cold_start_ns, 900);
-        assert_eq!((warm_up.passes, warm_up.iterations, warm_up.total_ns), (2, 4, 930));
+        // Two passes meet the minima, but only the third is like the one before it.
+        assert_eq!((warm_up.passes, warm_up.iterations, warm_up.total_ns), (3, 6, 950));
+        assert!(warm_up.steady && warm_up.stop == StopReason::MinimaMet);
+    }
+
+    #[test]
+    fn warm_up_that_never_gets_steady_ends_at_a_maximum() {
+        let clock = ManualClock::default();
+        let script: Vec<u64> = (0..40).map(|i| 1 << i).collect();
+        let mut workload = scripted(&clock, 1, &script);
+        let limits = limits(1, 1, 1000, u64::MAX);
+        let warm_up = warm_up(&mut workload, &clock, &limits, &|| false).unwrap().unwrap();
+        assert!(!warm_up.steady);
+        assert_eq!((warm_up.passes, warm_up.stop), (10, StopReason::MaxTime));
     }
 
     #[test]
@@ -259,7 +339,7 @@ mod tests {
             };
             let forever = limits(u64::MAX, 1, u64::MAX, u64::MAX);
             let round = run_round(&mut workload, &clock, &forever, &interrupted, |_| {}).unwrap();
-            assert_eq!(round.map(|r| r.passes), passes, "{iterations_before}");
+            assert_eq!(round.as_ref().map(|r| r.passes), passes, "{iterations_before}");
             assert!(round.is_none_or(|r| r.stop == StopReason::Interrupted));
         }
     }
@@ -274,5 +354,17 @@ mod tests {
         let result = run_round(&mut workload, &clock, &forever, &|| false, |_| passes += 1);
         assert!(matches!(result, Err(Error::NothingToRun)));
         assert_eq!(passes, 2);
+    }
+
+    #[test]
+    fn a_pass_with_a_wrong_output_is_no_result_however_fast() {
+        let clock = ManualClock::default();
+        let mut workload = scripted(&clock, 2, &[10]);
+        workload.wrong_from = Some(4);
+        let mut passes = 0;
+        let forever = limits(u64::MAX, 1, u64::MAX, u64::MAX);
+        let result = run_round(&mut workload, &clock, &forever, &|| false, |_| passes += 1);
+        assert!(matches!(result, Err(Error::OutputWrong { .. })), "{result:?}");
+        assert_eq!(passes, 1);
     }
 }

@@ -47,7 +47,14 @@ impl Limits {
     pub fn stop(&self, progress: Progress) -> Option<StopReason> {
         if progress.total_ns >= self.min_ns && progress.passes >= self.min_passes {
             Some(StopReason::MinimaMet)
-        } else if progress.total_ns >= self.max_ns {
+        } else {
+            self.maximum_hit(progress)
+        }
+    }
+
+    /// Which maximum is hit, if one is.
+    pub fn maximum_hit(&self, progress: Progress) -> Option<StopReason> {
+        if progress.total_ns >= self.max_ns {
             Some(StopReason::MaxTime)
         } else if progress.passes >= self.max_passes {
             Some(StopReason::MaxPasses)

@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 use crate::kernels::FileMap;
@@ -67,6 +68,23 @@ impl Checkpoint {
             }
         }
         Ok(Self { directory: directory.into(), shards, shard_of })
+    }
+
+    /// SHA-256 over the names and contents of all weight files, in hexadecimal. Reads all of them.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn sha256(&self) -> Result<String> {
+        let mut hasher = Sha256::new();
+        for shard in &self.shards {
+            let name = shard.path.file_name().unwrap_or_default();
+            let map = FileMap::new(&shard.file).map_err(Error::read(&shard.path))?;
+            hasher.update(name.as_encoded_bytes());
+            hasher.update((map.len() as u64).to_le_bytes());
+            // In pieces, so that pages already read can go again.
+            map.chunks(1 << 20).for_each(|piece| hasher.update(piece));
+        }
+        Ok(hex::encode(hasher.finalize()))
     }
 
     /// Makes sure that a tensor is there, in a shape and format that can be read.

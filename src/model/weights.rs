@@ -84,6 +84,18 @@ impl Weights {
         Decoder::new(&spec.config, &weights, 1).map(drop)
     }
 
+    /// SHA-256 over a checkpoint's weight files, in hexadecimal; none for random weights, which
+    /// follow from shape and seed.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn sha256(spec: &ModelSpec) -> Result<Option<String>> {
+        match &spec.source {
+            ModelSource::Builtin | ModelSource::Config(_) => Ok(None),
+            ModelSource::Checkpoint(directory) => Checkpoint::open(directory)?.sha256().map(Some),
+        }
+    }
+
     /// Where tensors are put.
     pub fn device(&self) -> &Device {
         &self.device

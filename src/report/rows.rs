@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use crate::case::Dtype;
 use crate::result::ResultFile;
-use crate::result::file::{CaseFile, LatencyFile, OutcomeFile, WeightsFile};
+use crate::result::file::{
+    BoundFile, CaseFile, CeilingFile, LatencyFile, OutcomeFile, QuantityFile, RoundFile,
+    WeightsFile,
+};
 use crate::stats;
 
 /// A case in flat form. Absent figures are null, or empty in CSV.
@@ -57,6 +60,19 @@ struct Row {
     debug_build: bool,
     flops: u64,
     bytes_min: u64,
+    /// `compute` or `memory`: the measured ceiling that the case is nearest to.
+    bound: Option<&'static str>,
+    flops_per_s: Option<f64>,
+    bytes_per_s: Option<f64>,
+    /// Share of that ceiling, 0 to 1; absent above it, where the ceiling is under-measured.
+    ceiling_share: Option<f64>,
+    median_ts: Option<f64>,
+    median_ts_lower: Option<f64>,
+    median_ts_upper: Option<f64>,
+    median_ts_coverage: Option<f64>,
+    tpp_at_least: Option<f64>,
+    bytes_per_s_at_least: Option<f64>,
+    warnings: String,
     mean_ttft_ms: Option<f64>,
     median_ttft_ms: Option<f64>,
     p99_ttft_ms: Option<f64>,
@@ -82,9 +98,92 @@ struct RowWithSamples {
     samples_ts: Vec<f64>,
 }
 
+/// A ceiling in flat form: what is printed of results that have no cases.
+#[derive(Debug, Serialize)]
+struct CeilingRow {
+    build_commit: String,
+    build_version: String,
+    cpu_info: String,
+    probe: String,
+    dtype: Option<String>,
+    devices: String,
+    n_threads: u32,
+    kernel: Option<String>,
+    gemm_size: Option<u32>,
+    working_set_bytes: Option<u64>,
+    outcome: &'static str,
+    reason: Option<String>,
+    debug_build: bool,
+    n_rounds: usize,
+    unit: Option<String>,
+    best_per_s: Option<f64>,
+    median_per_s: Option<f64>,
+    at_least_per_s: Option<f64>,
+    tpp_at_least: Option<f64>,
+    warnings: String,
+    test_time: String,
+    ceiling_id: String,
+    run_id: String,
+}
+
+/// Whether rows are of ceilings: where there is no case, they are what was asked for.
+fn are_of_ceilings(results: &[ResultFile]) -> bool {
+    results.iter().all(|result| result.cases.is_empty())
+}
+
+fn ceilings(results: &[ResultFile]) -> impl Iterator<Item = CeilingRow> {
+    results.iter().flat_map(|r| r.ceilings.iter().map(move |ceiling| ceiling_row(r, ceiling)))
+}
+
+fn ceiling_row(result: &ResultFile, ceiling: &CeilingFile) -> CeilingRow {
+    let (outcome, reason) = outcome(&ceiling.outcome);
+    let claim = ceiling.claims.as_ref().and_then(|claims| claims.existence.first());
+    let rate = ceiling.rate.as_ref();
+    let warnings: Vec<&str> = ceiling.warnings.iter().map(|w| w.kind.as_str()).collect();
+    CeilingRow {
+        build_commit: result.tool.commit.clone().unwrap_or_else(|| "unknown".into()),
+        build_version: result.tool.version.clone(),
+        cpu_info: result.environment.cpu.model.clone().unwrap_or_default(),
+        probe: ceiling.probe.clone(),
+        dtype: ceiling.dtype.clone(),
+        devices: ceiling.device.clone(),
+        n_threads: ceiling.n_threads,
+        kernel: ceiling.kernel.clone(),
+        gemm_size: ceiling.gemm_size,
+        working_set_bytes: ceiling.working_set_bytes.map(|bytes| bytes.0),
+        outcome,
+        reason,
+        debug_build: result.tool.debug_build,
+        n_rounds: ceiling.rounds.len(),
+        unit: rate.map(|rate| rate.unit.clone()),
+        best_per_s: rate.map(|rate| rate.best_per_s),
+        median_per_s: rate.map(|rate| rate.median_per_s),
+        at_least_per_s: claim.map(|claim| claim.per_second_at_least),
+        tpp_at_least: claim.and_then(|claim| claim.tpp_at_least),
+        warnings: warnings.join(" "),
+        test_time: test_time(result, &ceiling.rounds),
+        ceiling_id: ceiling.id.clone(),
+        run_id: result.run.id.clone(),
+    }
+}
+
+fn outcome(outcome: &OutcomeFile) -> (&'static str, Option<String>) {
+    match outcome {
+        OutcomeFile::Measured => ("measured", None),
+        OutcomeFile::Skipped { reason } => ("skipped", Some(reason.clone())),
+        OutcomeFile::Failed { reason } => ("failed", Some(reason.clone())),
+    }
+}
+
 /// One JSON object per line.
 pub(super) fn jsonl(results: &[ResultFile]) -> String {
     let mut text = String::new();
+    if are_of_ceilings(results) {
+        for row in ceilings(results) {
+            text += &serde_json::to_string(&row).expect("a row has string keys only");
+            text.push('\n');
+        }
+    }
     for (result, case) in cases(results) {
         let row = RowWithSamples {
             row: row(result, case),
@@ -103,6 +202,11 @@ pub(super) fn jsonl(results: &[ResultFile]) -> String {
 /// A header and one line per case.
 pub(super) fn csv(results: &[ResultFile]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
+    if are_of_ceilings(results) {
+        for row in ceilings(results) {
+            writer.serialize(row).expect("a row is flat, and memory takes it");
+        }
+    }
     for (result, case) in cases(results) {
         writer.serialize(row(result, case)).expect("a row is flat, and memory takes it");
     }
@@ -125,11 +229,7 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
     let model = result.plan.models.iter().find(|model| model.label == axes.model);
     let element_bytes = axes.dtype.parse().ok().map(Dtype::size_bytes);
     let samples_ns = samples_ns(case);
-    let (outcome, reason) = match &case.outcome {
-        OutcomeFile::Measured => ("measured", None),
-        OutcomeFile::Skipped { reason } => ("skipped", Some(reason.clone())),
-        OutcomeFile::Failed { reason } => ("failed", Some(reason.clone())),
-    };
+    let (outcome, reason) = outcome(&case.outcome);
     let tokens_per_forward = u64::from(axes.n_prompt.max(1)) * u64::from(axes.batch_size);
     let backend = axes.device.split(':').next().unwrap_or_default().to_uppercase();
     let latency = |name: &str| case.latencies.iter().find(|latency| latency.metric == name);
@@ -138,6 +238,11 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
     let percentile = |name, key: &str| {
         latency(name).and_then(|l: &LatencyFile| l.percentiles_ns.get(key)).map(|&ns| ms(ns as f64))
     };
+    let roofline = case.roofline.as_ref();
+    let throughput = case.throughput.as_ref();
+    let interval = throughput.and_then(|t| t.interval.as_ref());
+    let existence = || case.claims.iter().flat_map(|claims| &claims.existence);
+    let warnings: Vec<&str> = case.warnings.iter().map(|w| w.kind.as_str()).collect();
     Row {
         build_commit: result.tool.commit.clone().unwrap_or_else(|| "unknown".into()),
         build_version: result.tool.version.clone(),
@@ -173,7 +278,7 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
         n_prompt: axes.n_prompt,
         n_gen: axes.n_gen,
         n_depth: axes.n_depth,
-        test_time: test_time(result, case),
+        test_time: test_time(result, &case.rounds),
         avg_ns: stats::mean(&samples_ns).map(|ns| ns.round() as u64),
         stddev_ns: stats::stddev(&samples_ns).map(|ns| ns.round() as u64),
         avg_ts: case.throughput.as_ref().map(|t| t.mean_tokens_per_s),
@@ -187,6 +292,22 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
         debug_build: result.tool.debug_build,
         flops: case.work.flops.0,
         bytes_min: case.work.bytes_min.0,
+        bound: roofline.and_then(|r| r.bound).map(|bound| match bound {
+            BoundFile::Compute => "compute",
+            BoundFile::Memory => "memory",
+        }),
+        flops_per_s: roofline.map(|r| r.flops_per_s),
+        bytes_per_s: roofline.map(|r| r.bytes_per_s),
+        ceiling_share: roofline.and_then(|r| r.ceiling_share).filter(|share| *share <= 1.0),
+        median_ts: throughput.map(|t| t.median_tokens_per_s),
+        median_ts_lower: interval.map(|interval| interval.lower),
+        median_ts_upper: interval.map(|interval| interval.upper),
+        median_ts_coverage: interval.map(|interval| interval.coverage),
+        tpp_at_least: existence().find_map(|claim| claim.tpp_at_least),
+        bytes_per_s_at_least: existence()
+            .find(|claim| claim.quantity == QuantityFile::Bytes)
+            .map(|claim| claim.per_second_at_least),
+        warnings: warnings.join(" "),
         mean_ttft_ms: mean("ttft"),
         median_ttft_ms: percentile("ttft", "p50"),
         p99_ttft_ms: percentile("ttft", "p99"),
@@ -204,10 +325,10 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
     }
 }
 
-/// When the case's first round began; the run's own start if it had none.
-fn test_time(result: &ResultFile, case: &CaseFile) -> String {
+/// When the first round began; the run's own start if there was none.
+fn test_time(result: &ResultFile, rounds: &[RoundFile]) -> String {
     let started = result.run.started.parse::<jiff::Timestamp>().ok();
-    let offset_ns = case.rounds.first().and_then(|round| i64::try_from(round.start_ns).ok());
+    let offset_ns = rounds.first().and_then(|round| i64::try_from(round.start_ns).ok());
     started
         .zip(offset_ns)
         .and_then(|(started, ns)| started.checked_add(jiff::SignedDuration::from_nanos(ns)).ok())

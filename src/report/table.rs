@@ -3,23 +3,153 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::result::ResultFile;
-use crate::result::file::{CaseFile, LatencyFile, OutcomeFile, RunEnd};
-use crate::units::{count_text, duration_text, significant};
+use crate::result::file::{CaseFile, LatencyFile, OutcomeFile, QuantityFile, RunEnd, WarningFile};
+use crate::units::{bytes_per_s_text, count_text, duration_text, flops_per_s_text, significant};
 
 /// A run as two tables, throughput and latency, under a line that says where it ran.
 pub(super) fn markdown(result: &ResultFile) -> String {
     let mut text = heading(result);
     text.push('\n');
+    if !result.ceilings.is_empty() {
+        text += &ceiling_table(result);
+        text.push('\n');
+    }
+    if result.cases.is_empty() {
+        for remark in remarks(result) {
+            text += &format!("\n{remark}\n");
+        }
+        return text;
+    }
+    if !result.ceilings.is_empty() {
+        text.push('\n');
+    }
     text += &throughput_table(result);
     if result.cases.iter().any(|case| !case.latencies.is_empty()) {
         text += "\n\n";
         text += &latency_table(result);
     }
     text.push('\n');
+    text += &rooflines(result);
     for remark in remarks(result) {
         text += &format!("\n{remark}\n");
     }
     text
+}
+
+/// Where each case stands, in a sentence.
+fn rooflines(result: &ResultFile) -> String {
+    if result.ceilings.is_empty() {
+        return String::new();
+    }
+    let many_models = result.plan.models.len() > 1;
+    let lines = result.cases.iter().filter_map(|case| {
+        let roofline = case.roofline.as_ref()?;
+        let name = plain(&case_name(case, many_models));
+        Some(format!("- {name}: {}\n", plain(&roofline.sentence)))
+    });
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
+}
+
+fn ceiling_table(result: &ResultFile) -> String {
+    let mut table = table(&[
+        "ceiling",
+        "dtype",
+        "device",
+        "threads",
+        "kernel",
+        "rounds",
+        "best",
+        "proved at least",
+    ]);
+    for ceiling in &result.ceilings {
+        let rate_text = match ceiling.gemm_size {
+            Some(_) => flops_per_s_text,
+            None => bytes_per_s_text,
+        };
+        let best = match (&ceiling.outcome, &ceiling.rate) {
+            (OutcomeFile::Skipped { reason }, _) => format!("skipped: {reason}"),
+            (OutcomeFile::Failed { reason }, _) => format!("failed: {reason}"),
+            (OutcomeFile::Measured, None) => "below the clock's resolution".into(),
+            (OutcomeFile::Measured, Some(rate)) => rate_text(rate.best_per_s),
+        };
+        let claim = ceiling.claims.as_ref().and_then(|claims| claims.existence.first());
+        add_row(
+            &mut table,
+            [
+                ceiling.probe.clone(),
+                ceiling.dtype.clone().unwrap_or_default(),
+                ceiling.device.clone(),
+                ceiling.n_threads.to_string(),
+                ceiling.kernel.clone().unwrap_or_default(),
+                ceiling.rounds.len().to_string(),
+                best,
+                claim.map_or_else(|| "–".into(), |claim| rate_text(claim.per_second_at_least)),
+            ],
+        );
+    }
+    align_right(&mut table, &[3, 5, 6, 7]);
+    table.to_string()
+}
+
+/// The highest floors of the whole file.
+fn proved(result: &ResultFile) -> Option<String> {
+    let of_cases = result.cases.iter().map(|case| (case.id.as_str(), &case.claims));
+    let of_ceilings = result.ceilings.iter().map(|ceiling| (ceiling.id.as_str(), &ceiling.claims));
+    let claims = || {
+        of_ceilings.clone().chain(of_cases.clone()).flat_map(|(id, claims)| {
+            claims.iter().flat_map(move |claims| claims.existence.iter().map(move |c| (id, c)))
+        })
+    };
+    let tpp = claims()
+        .filter_map(|(id, claim)| Some((id, claim, claim.tpp_at_least?)))
+        .max_by(|a, b| a.2.total_cmp(&b.2))
+        .map(|(id, claim, tpp)| {
+            format!(
+                "TPP {} ({} at {} bits, by {})",
+                significant(tpp),
+                flops_per_s_text(claim.per_second_at_least),
+                claim.operand_bits.unwrap_or_default(),
+                plain(id)
+            )
+        });
+    let bandwidth = claims()
+        .filter(|(_, claim)| claim.quantity == QuantityFile::Bytes)
+        .max_by(|a, b| a.1.per_second_at_least.total_cmp(&b.1.per_second_at_least))
+        .map(|(id, claim)| {
+            let rate = bytes_per_s_text(claim.per_second_at_least);
+            format!("memory bandwidth {rate} (by {})", plain(id))
+        });
+    let parts: Vec<String> = [tpp, bandwidth].into_iter().flatten().collect();
+    let scope = match result.environment.cpu.hypervisor {
+        Some(true) => " On a virtual machine, as far as that tells its caches.",
+        _ => "",
+    };
+    (!parts.is_empty()).then(|| format!("Proved, at least: {}.{scope}", parts.join("; ")))
+}
+
+/// Warnings, one line for each kind.
+fn warnings(result: &ResultFile) -> Vec<String> {
+    let of_cases = result.cases.iter().map(|case| (case.id.as_str(), &case.warnings));
+    let of_ceilings = result.ceilings.iter().map(|c| (c.id.as_str(), &c.warnings));
+    let mut kinds: Vec<(&str, Vec<(&str, &WarningFile)>)> = Vec::new();
+    for (id, warnings) in of_ceilings.chain(of_cases) {
+        for warning in warnings {
+            match kinds.iter_mut().find(|(kind, _)| *kind == warning.kind) {
+                Some((_, known)) => known.push((id, warning)),
+                None => kinds.push((&warning.kind, vec![(id, warning)])),
+            }
+        }
+    }
+    let line = |(kind, known): &(&str, Vec<(&str, &WarningFile)>)| {
+        let (id, first) = known[0];
+        let others = match known.len() {
+            1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        plain(&format!("**{kind}**: {}, in {id}{others}; {}.", first.message, first.advice))
+    };
+    kinds.iter().map(line).collect()
 }
 
 fn heading(result: &ResultFile) -> String {
@@ -44,16 +174,23 @@ fn heading(result: &ResultFile) -> String {
 
 /// Everything that changes what the figures mean.
 fn remarks(result: &ResultFile) -> Vec<String> {
-    let mut remarks = vec![
-        "t/s: mean ± standard deviation over rounds; of a request, prompt and generated tokens."
-            .to_owned(),
-    ];
+    let mut remarks = Vec::new();
+    if !result.cases.is_empty() {
+        remarks.push(
+            "t/s: mean ± standard deviation over rounds; of a request, prompt and generated tokens. \
+             Median: with the interval that holds it with the chance given, by the order of rounds \
+             alone."
+                .to_owned(),
+        );
+    }
+    remarks.extend(proved(result));
     let latencies = || result.cases.iter().flat_map(|case| &case.latencies);
     if latencies().any(|latency| !latency.percentiles_absent.is_empty()) {
         remarks.push(
             "`> max`: too few values (n) to bound that percentile with 95 % confidence.".into(),
         );
     }
+    remarks.extend(warnings(result));
     if result.tool.debug_build {
         remarks.push(
             "**Debug build**: these figures say nothing about the hardware; run `cargo run --release`."
@@ -72,8 +209,9 @@ fn remarks(result: &ResultFile) -> Vec<String> {
 }
 
 fn throughput_table(result: &ResultFile) -> String {
-    let mut table =
-        table(&["model", "params", "dtype", "device", "threads", "batch", "test", "rounds", "t/s"]);
+    let mut table = table(&[
+        "model", "params", "dtype", "device", "threads", "batch", "test", "rounds", "t/s", "median",
+    ]);
     for case in &result.cases {
         let axes = &case.axes;
         let model = result.plan.models.iter().find(|model| model.label == axes.model);
@@ -89,10 +227,11 @@ fn throughput_table(result: &ResultFile) -> String {
                 axes.test.clone(),
                 case.rounds.len().to_string(),
                 rate(case),
+                median(case),
             ],
         );
     }
-    align_right(&mut table, &[1, 4, 5, 7, 8]);
+    align_right(&mut table, &[1, 4, 5, 7, 8, 9]);
     table.to_string()
 }
 
@@ -109,6 +248,21 @@ fn rate(case: &CaseFile) -> String {
                 None => mean,
             }
         }
+    }
+}
+
+/// The median with its interval and what that covers.
+fn median(case: &CaseFile) -> String {
+    let Some(throughput) = &case.throughput else { return String::new() };
+    let median = significant(throughput.median_tokens_per_s);
+    match &throughput.interval {
+        None => median,
+        Some(interval) => format!(
+            "{median} [{}, {}] {:.1} %",
+            significant(interval.lower),
+            significant(interval.upper),
+            interval.coverage * 100.0
+        ),
     }
 }
 

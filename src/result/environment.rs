@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use sysinfo::System;
 
+use crate::machine::{Cache, Machine};
+use crate::measure::{self, MonotonicClock};
 use crate::result::file::{CacheFile, CpuFile, EnvironmentFile};
 use crate::units::Bytes;
 
@@ -19,26 +21,18 @@ pub fn available_memory() -> Option<Bytes> {
     memory().map(|memory| memory.available)
 }
 
+/// All instances of the last-level cache, if the system tells.
+pub fn last_level_cache() -> Option<Bytes> {
+    Machine::default().cache_totals().ok().map(|totals| totals.last_level_bytes)
+}
+
 /// The machine, as result files describe it. What the system does not tell is absent and listed
-/// with the reason, never guessed.
+/// with the reason, never guessed. Nothing here names a person, a host or one single device.
 pub fn environment() -> EnvironmentFile {
     let mut told = Told::default();
+    let machine = Machine::default();
+    let cpu = cpu(&machine, &mut told);
     let memory = told.ask("memory", memory().ok_or_else(|| "the system gives no total".into()));
-    let cpu = CpuFile {
-        model: told.ask("cpu.model", cpu_model()),
-        architecture: System::cpu_arch(),
-        physical_cores: num_cpus::get_physical() as u32,
-        logical_cores: num_cpus::get() as u32,
-        features: cpu_features(),
-        caches: told.ask("cpu.caches", caches()).unwrap_or_default(),
-        smt_active: told
-            .ask("cpu.smt_active", sysfs("/sys/devices/system/cpu/smt/active"))
-            .map(|text| text == "1"),
-        governor: told
-            .ask("cpu.governor", sysfs("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
-        numa_nodes: told.ask("cpu.numa_nodes", sysfs("/sys/devices/system/node/online")),
-        affinity: told.ask("cpu.affinity", affinity()),
-    };
     EnvironmentFile {
         os: told.ask("os", System::long_os_version().map_err(|e| e.to_string())),
         kernel: told.ask("kernel", System::kernel_version().map_err(|e| e.to_string())),
@@ -46,7 +40,46 @@ pub fn environment() -> EnvironmentFile {
         load_average_1min: told.ask("load_average_1min", load_average()),
         memory_bytes: memory.map(|memory| memory.total),
         memory_available_bytes: memory.map(|memory| memory.available),
+        swap_total_bytes: memory.map(|memory| memory.swap),
+        transparent_hugepages: told.ask("transparent_hugepages", machine.transparent_hugepages()),
+        clocksource: told.ask("clocksource", machine.clocksource()),
+        clock_resolution_ns: told.ask("clock_resolution_ns", clock_resolution_ns()),
         unavailable: told.unavailable,
+    }
+}
+
+fn cpu(machine: &Machine, told: &mut Told) -> CpuFile {
+    let (model, vendor) = cpu_names();
+    CpuFile {
+        model: told.ask("cpu.model", model),
+        vendor: told.ask("cpu.vendor", vendor),
+        microcode: told.ask("cpu.microcode", machine.microcode()),
+        hypervisor: told.ask("cpu.hypervisor", machine.hypervisor()),
+        architecture: System::cpu_arch(),
+        physical_cores: num_cpus::get_physical() as u32,
+        logical_cores: num_cpus::get() as u32,
+        sockets: told.ask("cpu.sockets", machine.n_sockets()),
+        threads_per_core: told.ask("cpu.threads_per_core", machine.threads_per_core()),
+        features: cpu_features(),
+        caches: told.ask("cpu.caches", caches(machine)).unwrap_or_default(),
+        last_level_cache_bytes: told.ask(
+            "cpu.last_level_cache_bytes",
+            machine.cache_totals().map(|totals| totals.last_level_bytes),
+        ),
+        smt_active: told
+            .ask("cpu.smt_active", machine.text("sys/devices/system/cpu/smt/active"))
+            .map(|text| text == "1"),
+        governor: told.ask(
+            "cpu.governor",
+            machine.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        ),
+        base_frequency_hz: told.ask("cpu.base_frequency_hz", machine.base_frequency_hz()),
+        max_frequency_hz: told.ask("cpu.max_frequency_hz", machine.max_frequency_hz()),
+        min_frequency_hz: told.ask("cpu.min_frequency_hz", machine.min_frequency_hz()),
+        boost: told.ask("cpu.boost", machine.boost()),
+        numa_nodes: told.ask("cpu.numa_nodes", machine.text("sys/devices/system/node/online")),
+        affinity: told.ask("cpu.affinity", machine.affinity()),
+        quota_cpus: told.ask("cpu.quota_cpus", machine.quota_cpus()),
     }
 }
 
@@ -62,50 +95,37 @@ impl Told {
     }
 }
 
-/// A one-line file of the kernel's.
-fn sysfs(path: &str) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}"))?;
-    Ok(text.trim().to_owned())
-}
-
-fn cpu_model() -> Result<String, String> {
-    let mut system = System::new().map_err(|e| e.to_string())?;
+/// The names of the processor's model and of its maker.
+fn cpu_names() -> (Result<String, String>, Result<String, String>) {
+    let mut system = match System::new() {
+        Ok(system) => system,
+        Err(e) => return (Err(e.to_string()), Err(e.to_string())),
+    };
     system.refresh_cpu_all();
-    let model = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned());
-    model.filter(|model| !model.is_empty()).ok_or_else(|| "the system gives no name".into())
+    let name = |of: fn(&sysinfo::Cpu) -> &str| {
+        let name = system.cpus().first().map(|cpu| of(cpu).trim().to_owned());
+        name.filter(|name| !name.is_empty()).ok_or_else(|| "the system gives no name".into())
+    };
+    (name(sysinfo::Cpu::brand), name(sysinfo::Cpu::vendor_id))
 }
 
 /// The caches of the first core.
-fn caches() -> Result<Vec<CacheFile>, String> {
-    let root = "/sys/devices/system/cpu/cpu0/cache";
-    let mut caches = Vec::new();
-    for index in 0.. {
-        let of = |name: &str| sysfs(&format!("{root}/index{index}/{name}"));
-        let level = match of("level") {
-            Ok(level) => level,
-            Err(_) if index > 0 => break,
-            Err(reason) => return Err(reason),
-        };
-        let size = of("size")?;
-        let kib = size.strip_suffix('K').and_then(|kib| kib.parse::<u64>().ok());
-        caches.push(CacheFile {
-            level: level.parse().map_err(|_| format!("a cache has level `{level}`"))?,
-            kind: of("type")?.to_lowercase(),
-            size_bytes: Bytes(kib.ok_or_else(|| format!("a cache has size `{size}`"))? * 1024),
-            shared_by_threads: of("shared_cpu_list")?,
-        });
-    }
-    Ok(caches)
+fn caches(machine: &Machine) -> Result<Vec<CacheFile>, String> {
+    let file = |cache: Cache| CacheFile {
+        level: cache.level,
+        kind: cache.kind,
+        size_bytes: cache.size_bytes,
+        shared_by_threads: cache.shared_by_threads,
+    };
+    Ok(machine.caches_of(0)?.into_iter().map(file).collect())
 }
 
-/// Hardware threads that this process may run on, as the kernel lists them.
-fn affinity() -> Result<String, String> {
-    let status = sysfs("/proc/self/status")?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-        .map(|list| list.trim().to_owned())
-        .ok_or_else(|| "the kernel does not list it".into())
+/// Of the clock that measures.
+fn clock_resolution_ns() -> Result<u64, String> {
+    match measure::resolution_ns(&MonotonicClock::default()) {
+        0 => Err("the clock did not move while it was read".into()),
+        ns => Ok(ns),
+    }
 }
 
 /// How many threads wanted to run, on average, before this run began.
@@ -121,6 +141,7 @@ fn load_average() -> Result<f64, String> {
 struct Memory {
     total: Bytes,
     available: Bytes,
+    swap: Bytes,
 }
 
 /// Memory of the machine, or under the control group's limit if that is lower.
@@ -133,7 +154,11 @@ fn memory() -> Option<Memory> {
         available = available.min(limits.free_memory);
     }
     // A system that cannot tell says 0.
-    (total > 0).then_some(Memory { total: Bytes(total), available: Bytes(available) })
+    (total > 0).then_some(Memory {
+        total: Bytes(total),
+        available: Bytes(available),
+        swap: Bytes(system.total_swap()),
+    })
 }
 
 /// The extensions that decide how fast products and conversions run, in ascending order of age.
@@ -165,4 +190,48 @@ fn cpu_features() -> Vec<String> {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let found: [(&str, bool); 0] = [];
     found.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn everything_is_told_or_has_a_reason() {
+        let environment = serde_json::to_value(environment()).unwrap();
+        let reasons = environment["unavailable"].as_object().unwrap();
+        let mut absent = Vec::new();
+        for (prefix, part) in [("", &environment), ("cpu.", &environment["cpu"])] {
+            for (key, value) in part.as_object().unwrap() {
+                // Three figures come from one answer.
+                let is_memory = key.starts_with("memory_") || key == "swap_total_bytes";
+                let key = if is_memory { "memory".into() } else { format!("{prefix}{key}") };
+                let is_absent =
+                    value.is_null() || (key == "cpu.caches" && *value == Value::Array(vec![]));
+                assert_eq!(is_absent, reasons.contains_key(&key), "{key}");
+                absent.extend(is_absent.then_some(key));
+            }
+        }
+        // Every reason is about a key of the file.
+        assert!(reasons.keys().all(|key| absent.contains(key)), "{reasons:?}");
+        assert!(reasons.values().all(|reason| !reason.as_str().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn an_environment_without_later_keys_is_read() {
+        let old = serde_json::json!({
+            "os": null, "kernel": null, "load_average_1min": null,
+            "memory_bytes": null, "memory_available_bytes": null, "unavailable": {},
+            "cpu": {
+                "model": null, "architecture": "x86_64", "physical_cores": 1,
+                "logical_cores": 1, "features": [], "caches": [], "smt_active": null,
+                "governor": null, "numa_nodes": null, "affinity": null,
+            },
+        });
+        let environment: EnvironmentFile = serde_json::from_value(old).unwrap();
+        assert_eq!(environment.cpu.last_level_cache_bytes, None);
+        assert_eq!(environment.clocksource, None);
+    }
 }

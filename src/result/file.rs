@@ -1,17 +1,19 @@
-//! The wire types of a result file, format version 1.
+//! The wire types of a result file, format version 1. Keys that came after 1.0 may be absent.
 //!
 //! Units stand in names; times are integer nanoseconds; a figure that is absent says why
 //! instead of being zero. `docs/result-format.md` explains the file as a whole.
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::evidence::*;
 use crate::result::FormatVersion;
 use crate::units::{Bytes, Flops};
 
 /// A whole result file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultFile {
     /// Version of this format.
     pub format_version: FormatVersion,
@@ -23,12 +25,18 @@ pub struct ResultFile {
     pub environment: EnvironmentFile,
     /// What was asked for.
     pub plan: PlanFile,
+    /// What the machine could do at most, measured between the cases.
+    #[serde(default)]
+    pub ceilings: Vec<CeilingFile>,
     /// One entry for every case of the plan, whatever became of it.
     pub cases: Vec<CaseFile>,
+    /// Digests; absent until the file is written.
+    #[serde(default)]
+    pub integrity: Option<IntegrityFile>,
 }
 
 /// The program that measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolFile {
     /// Always `benchinf`.
     pub name: String,
@@ -52,10 +60,13 @@ pub struct ToolFile {
     pub opt_level: String,
     /// Built with debug assertions: its figures say nothing about the hardware.
     pub debug_build: bool,
+    /// SHA-256 of the binary that measured.
+    #[serde(default)]
+    pub binary_sha256: Option<String>,
 }
 
 /// One run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunFile {
     /// Differs between any two runs.
     pub id: String,
@@ -71,10 +82,33 @@ pub struct RunFile {
     pub command_line: Vec<String>,
     /// From the start of the run to the first iteration: models loaded, or their weights drawn.
     pub time_to_first_iteration_ns: Option<u64>,
+    /// When the run was taken up again, in UTC, each time after it had been cut off.
+    #[serde(default)]
+    pub resumed: Vec<String>,
+    /// The runs that were merged into this file; empty for a run of its own.
+    #[serde(default)]
+    pub merged: Vec<MergedRunFile>,
+}
+
+/// A run that went into a merged file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MergedRunFile {
+    /// Its id.
+    pub id: String,
+    /// UTC, RFC 3339.
+    pub started: String,
+    /// UTC, RFC 3339.
+    pub finished: String,
+    /// Whether all of its rounds were measured.
+    pub ended: RunEnd,
+    /// Its arguments.
+    pub command_line: Vec<String>,
+    /// The end of its file's chain; absent when the file had none.
+    pub integrity_head: Option<String>,
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunEnd {
     /// Every round of the plan was tried.
@@ -86,7 +120,7 @@ pub enum RunEnd {
 }
 
 /// The machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EnvironmentFile {
     /// Operating system and version.
     pub os: Option<String>,
@@ -101,37 +135,83 @@ pub struct EnvironmentFile {
     pub memory_bytes: Option<Bytes>,
     /// Memory that was free when the run began; absent with it.
     pub memory_available_bytes: Option<Bytes>,
+    /// Space that memory may be swapped out to; 0 where there is none.
+    #[serde(default)]
+    pub swap_total_bytes: Option<Bytes>,
+    /// When the kernel backs memory by huge pages unasked: `always`, `madvise` or `never`.
+    #[serde(default)]
+    pub transparent_hugepages: Option<String>,
+    /// What the kernel's clocks count.
+    #[serde(default)]
+    pub clocksource: Option<String>,
+    /// The smallest step between two readings of the clock that measured.
+    #[serde(default)]
+    pub clock_resolution_ns: Option<u64>,
     /// What is absent above, each with the reason.
     pub unavailable: BTreeMap<String, String>,
 }
 
 /// A processor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CpuFile {
     /// Its name.
     pub model: Option<String>,
+    /// Its maker, as it names itself.
+    #[serde(default)]
+    pub vendor: Option<String>,
+    /// Revision of its microcode.
+    #[serde(default)]
+    pub microcode: Option<String>,
+    /// Whether a hypervisor runs it: what is told of it may then differ from what it is.
+    #[serde(default)]
+    pub hypervisor: Option<bool>,
     /// Instruction set architecture.
     pub architecture: String,
     /// Cores.
     pub physical_cores: u32,
     /// Hardware threads.
     pub logical_cores: u32,
+    /// Packages.
+    #[serde(default)]
+    pub sockets: Option<u32>,
+    /// Hardware threads of the core that has most of them.
+    #[serde(default)]
+    pub threads_per_core: Option<u32>,
     /// Instruction set extensions that were found at run time, among those that decide speed.
     pub features: Vec<String>,
     /// Caches of the first core.
     pub caches: Vec<CacheFile>,
+    /// All data and unified caches of the highest level together, each counted once however many
+    /// threads share it. Bandwidth of memory is shown only by working sets several times this.
+    #[serde(default)]
+    pub last_level_cache_bytes: Option<Bytes>,
     /// Whether hardware threads share cores.
     pub smt_active: Option<bool>,
     /// Frequency governor of the first core.
     pub governor: Option<String>,
+    /// What the fastest core is rated for without boost.
+    #[serde(default)]
+    pub base_frequency_hz: Option<u64>,
+    /// The highest frequency of the fastest core.
+    #[serde(default)]
+    pub max_frequency_hz: Option<u64>,
+    /// The lowest frequency of the slowest core.
+    #[serde(default)]
+    pub min_frequency_hz: Option<u64>,
+    /// Whether cores may run above their base frequency.
+    #[serde(default)]
+    pub boost: Option<bool>,
     /// NUMA nodes, as the kernel lists them.
     pub numa_nodes: Option<String>,
     /// Hardware threads that the process was allowed to use, as the kernel lists them.
     pub affinity: Option<String>,
+    /// Processors' worth of time that control groups leave the process before they stop it.
+    #[serde(default)]
+    pub quota_cpus: Option<f64>,
 }
 
 /// A processor cache.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheFile {
     /// 1 is nearest to the core.
     pub level: u32,
@@ -144,7 +224,7 @@ pub struct CacheFile {
 }
 
 /// What was asked for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanFile {
     /// `cpu` or `cuda:N`.
     pub device: String,
@@ -164,7 +244,7 @@ pub struct PlanFile {
 }
 
 /// Limits of a warm-up or round: it ends when both minima are met or either maximum is hit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitsFile {
     /// Measured time to reach.
     pub min_ns: u64,
@@ -177,7 +257,7 @@ pub struct LimitsFile {
 }
 
 /// A model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelFile {
     /// What cases call it.
     pub label: String,
@@ -191,10 +271,16 @@ pub struct ModelFile {
     pub n_params: u64,
     /// The shape as a `config.json` in Hugging Face's names: `--model` takes it as a file.
     pub config: serde_json::Value,
+    /// SHA-256 of the canonical configuration.
+    #[serde(default)]
+    pub config_sha256: Option<String>,
+    /// SHA-256 over the checkpoint's weight files; random weights follow from shape and seed.
+    #[serde(default)]
+    pub weights_sha256: Option<String>,
 }
 
 /// Where weights come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightsFile {
     /// Drawn from the plan's seed.
@@ -204,7 +290,7 @@ pub enum WeightsFile {
 }
 
 /// A case and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CaseFile {
     /// The axes in one word. Unique in the file; the model in it is a label of `plan.models`.
     pub id: String,
@@ -222,10 +308,22 @@ pub struct CaseFile {
     pub throughput: Option<ThroughputFile>,
     /// Latencies, each with its definition.
     pub latencies: Vec<LatencyFile>,
+    /// What every pass was held against.
+    #[serde(default)]
+    pub check: Option<CheckFile>,
+    /// The case against the ceilings; absent without rounds.
+    #[serde(default)]
+    pub roofline: Option<RooflineFile>,
+    /// What was proved; absent without rounds.
+    #[serde(default)]
+    pub claims: Option<ClaimsFile>,
+    /// What casts doubt on the figures.
+    #[serde(default)]
+    pub warnings: Vec<WarningFile>,
 }
 
 /// One point of the sweep.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AxesFile {
     /// A label of `plan.models`.
     pub model: String,
@@ -248,7 +346,7 @@ pub struct AxesFile {
 }
 
 /// Work of one pass over all sequences.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkFile {
     /// Tokens computed: prompt and generated.
     pub tokens: u64,
@@ -257,10 +355,13 @@ pub struct WorkFile {
     pub flops: Flops,
     /// Bytes that its forward passes must at least move, each starting from cold caches.
     pub bytes_min: Bytes,
+    /// Forward passes in it; absent in files of format 1.0.
+    #[serde(default)]
+    pub forward_passes: Option<u64>,
 }
 
 /// What became of a case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "status")]
 pub enum OutcomeFile {
     /// Measured; `rounds` may be fewer than planned if the run ended early.
@@ -278,7 +379,7 @@ pub enum OutcomeFile {
 }
 
 /// Why a warm-up or a round ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopFile {
     /// Both minima were met.
@@ -292,7 +393,7 @@ pub enum StopFile {
 }
 
 /// What the warm-up discarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WarmUpFile {
     /// Passes discarded.
     pub passes: u64,
@@ -302,12 +403,15 @@ pub struct WarmUpFile {
     pub total_ns: u64,
     /// The very first iteration of the case.
     pub cold_start_ns: u64,
-    /// Why it ended.
+    /// Why it ended; both minima count as met only once passes are steady.
     pub stop: StopFile,
+    /// Whether the last passes took as long as those before them.
+    #[serde(default)]
+    pub steady: Option<bool>,
 }
 
 /// One round: the unit of replication.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RoundFile {
     /// When it began, from the start of the run.
     pub start_ns: u64,
@@ -323,10 +427,22 @@ pub struct RoundFile {
     pub max_pass_ns: u64,
     /// Why it ended.
     pub stop: StopFile,
+    /// Which pass was the fastest, counted from 0; absent in files of format 1.0.
+    #[serde(default)]
+    pub min_pass_idx: Option<u64>,
+    /// Mean pass time of consecutive blocks of passes, at most 16.
+    #[serde(default)]
+    pub block_pass_ns: Vec<u64>,
+    /// What the machine did meanwhile.
+    #[serde(default)]
+    pub conditions: Option<ConditionsFile>,
+    /// Index into `run.merged`; 0 in the file of one run.
+    #[serde(default)]
+    pub run_idx: u32,
 }
 
 /// Tokens per second over rounds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ThroughputFile {
     /// Id of the definition.
     pub definition: String,
@@ -338,10 +454,17 @@ pub struct ThroughputFile {
     pub stddev_tokens_per_s: Option<f64>,
     /// Median of the rounds.
     pub median_tokens_per_s: f64,
+    /// Interval for the median; absent for one round.
+    #[serde(default)]
+    pub interval: Option<IntervalFile>,
+    /// Rounds far from the others, counted from 0: their distance from the median is more than
+    /// 3.5 times the scaled median absolute deviation. They count like all others.
+    #[serde(default)]
+    pub outlier_rounds: Vec<u32>,
 }
 
 /// One latency.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyFile {
     /// `prefill_pass`, `decode_step`, `ttft`, `tpot`, `itl` or `e2el`.
     pub metric: String,
@@ -370,12 +493,15 @@ pub struct LatencyFile {
     pub percentiles_ns: BTreeMap<String, u64>,
     /// Percentiles that it does not, each with the reason.
     pub percentiles_absent: BTreeMap<String, String>,
+    /// Values far from the others; absent below 12 values.
+    #[serde(default)]
+    pub outliers: Option<OutliersFile>,
     /// The distribution.
     pub histogram: HistogramFile,
 }
 
 /// A distribution that merges exactly with others of the same precision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistogramFile {
     /// How `data` is written.
     pub encoding: String,

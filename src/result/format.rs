@@ -1,14 +1,16 @@
 //! The version of the result file format, and who may read what.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The version this build writes.
-pub const FORMAT_VERSION: FormatVersion = FormatVersion { major: 1, minor: 0 };
+pub const FORMAT_VERSION: FormatVersion = FormatVersion { major: 1, minor: 1 };
 
 /// `major.minor`. A minor version adds keys that older readers may ignore; a major version
 /// changes the meaning of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("pattern" = r"^\d+\.\d+$"))]
 pub struct FormatVersion {
     /// Changes when an old reader would misunderstand.
     pub major: u32,

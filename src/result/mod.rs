@@ -3,16 +3,41 @@
 //! The types of [`mod@file`] are the wire format and nothing else; the live types stand where the
 //! work is done. Nothing here runs a model or prints.
 
+mod claims;
+mod convert;
+mod derive;
 mod environment;
+mod evidence;
 pub mod file;
 mod format;
+mod integrity;
+mod journal;
+mod latency;
+mod merge;
+mod read;
+mod record;
+mod roofline;
+mod schema;
+mod signature;
 mod store;
-mod summary;
 mod tool;
+mod warnings;
 
-pub use environment::{available_memory, environment, physical_cores};
+pub use convert::{
+    BUILTIN, case_file, case_of, ceiling_file, check_file, is_not_yet, latency_files, plan_file,
+    probe_of, round_file, settings_of, warm_up_file,
+};
+pub use environment::{available_memory, environment, last_level_cache, physical_cores};
 pub use file::ResultFile;
 pub use format::{FORMAT_VERSION, FormatVersion};
-pub use store::{Destination, read, to_json};
-pub use summary::{CaseSummary, case_result, model_file, plan_file};
+pub use integrity::{LAYOUT, Signature, Verdict, seal, sha256_of, verify};
+pub use journal::{
+    Journal, Recovered, Replayed, journal_line, journal_path, recover, replay, result_path,
+};
+pub use merge::{check_same_build, check_same_machine, merge};
+pub use read::{parse, read, read_intact, verify_file};
+pub use record::{Assembly, Entry, Record};
+pub use schema::schema;
+pub use signature::{SigningKey, read_public_key};
+pub use store::{Destination, to_json};
 pub use tool::{TARGET_FEATURES, is_debug_build, tool};

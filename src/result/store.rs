@@ -1,18 +1,14 @@
-//! Writing a result file whole or not at all, and reading one back.
+//! Writing a result file whole or not at all.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::case::{Case, Test};
 use crate::error::{Error, Result};
-use crate::histogram::{self, Buckets};
 use crate::measure;
 use crate::plan::Plan;
-use crate::result::FormatVersion;
-use crate::result::file::{CaseFile, LatencyFile, OutcomeFile, ResultFile};
-use crate::stats;
+use crate::result::journal::{Journal, journal_path};
 
 /// Where a result file will go.
 #[derive(Clone, Debug)]
@@ -70,7 +66,7 @@ impl Destination {
         let time = measure::utc_now().strftime("%Y%m%dT%H%M%SZ");
         let device = plan.settings.device.to_string().replace(':', "");
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        let first = plan.models.first().map_or("model", |model| model.label.as_str());
+        let first = plan.models.first().map_or("probe", |model| model.label.as_str());
         // A file name has 255 bytes.
         let model: String =
             first.chars().map(|c| if plain(c) { c } else { '_' }).take(100).collect();
@@ -87,25 +83,46 @@ impl Destination {
         &self.path
     }
 
-    /// Makes sure that the file can be written, creating its directory.
+    /// The place of a result that was begun there before; whatever lies in it by now is of the
+    /// same run.
+    pub fn resumed(path: PathBuf) -> Self {
+        Self { path, conflict: Conflict::Replace }
+    }
+
+    /// Makes sure that the file can be written, creating its directory, and begins its journal.
     ///
     /// # Errors
-    /// [`Error::Write`].
-    pub fn prepare(&self) -> Result<()> {
+    /// [`Error::Write`], [`Error::JournalExists`], or [`Error::Journal`].
+    pub fn prepare(&mut self) -> Result<Journal> {
         let directory = directory(&self.path);
         std::fs::create_dir_all(directory).map_err(Error::write(&self.path))?;
         // Dropped at once: only a try shows what permissions, mounts and quotas allow.
         tempfile::NamedTempFile::new_in(directory).map_err(Error::write(&self.path))?;
-        Ok(())
+        let mut n = 1;
+        loop {
+            let path = self.path_numbered(n);
+            match (Journal::create(&journal_path(&path)), self.conflict) {
+                // Another run of the same second has that name.
+                (Err(Error::JournalExists { .. }), Conflict::Number) => n += 1,
+                (Ok(journal), Conflict::Number) if path.exists() => {
+                    journal.remove()?;
+                    n += 1;
+                }
+                (journal, _) => {
+                    self.path = path;
+                    return journal;
+                }
+            }
+        }
     }
 
-    /// Writes `result` beside its place, flushes it to the disk, and renames it into place.
-    /// Gives the path it has.
+    /// Writes `text` beside its place, flushes it to the disk, and renames it into place. Gives
+    /// the path it has.
     ///
     /// # Errors
     /// [`Error::Write`], and nothing is left behind; or [`Error::OutputExists`] if a file has
     /// appeared since.
-    pub fn write(&self, result: &ResultFile) -> Result<PathBuf> {
+    pub fn write(&self, text: &str) -> Result<PathBuf> {
         let failed = || Error::write(&self.path);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".benchinf-");
@@ -114,7 +131,7 @@ impl Destination {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
         let mut file = builder.tempfile_in(directory(&self.path)).map_err(failed())?;
         // Through the file itself: the wrapper's errors name the temporary path.
-        file.as_file_mut().write_all(to_json(result).as_bytes()).map_err(failed())?;
+        file.as_file_mut().write_all(text.as_bytes()).map_err(failed())?;
         file.as_file().sync_all().map_err(failed())?;
         let mut n = 1;
         loop {
@@ -124,7 +141,11 @@ impl Destination {
                 Conflict::Refuse | Conflict::Number => file.persist_noclobber(&path),
             };
             let error = match persisted {
-                Ok(_) => return Ok(path),
+                Ok(_) => {
+                    // The name itself must be on the disk before the journal goes.
+                    let synced = std::fs::File::open(directory(&path)).and_then(|d| d.sync_all());
+                    return synced.map(|()| path).map_err(failed());
+                }
                 Err(error) => error,
             };
             let taken = error.error.kind() == std::io::ErrorKind::AlreadyExists;
@@ -147,12 +168,102 @@ impl Destination {
     }
 }
 
-/// One or several files as text, ending in a newline.
+/// One or several files as text, ending in a newline: a line for each key of a case and for each
+/// round, and everything below in one.
 pub fn to_json(result: &impl Serialize) -> String {
-    let mut json = serde_json::to_string_pretty(result)
+    let mut json = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, Lines::default());
+    result
+        .serialize(&mut serializer)
         .expect("keys are strings and no type of the wire format can fail to serialise");
-    json.push('\n');
-    json
+    json.push(b'\n');
+    String::from_utf8(json).expect("the serializer writes UTF-8")
+}
+
+/// Breaks lines down to the keys of a case and to the elements of lists in it.
+#[derive(Default)]
+struct Lines {
+    /// Of each open list or object, whether it breaks lines, and whether it has anything.
+    open: Vec<(bool, bool)>,
+}
+
+impl Lines {
+    fn begin(
+        &mut self,
+        breaks: bool,
+        out: &mut (impl std::io::Write + ?Sized),
+        c: &[u8],
+    ) -> std::io::Result<()> {
+        self.open.push((breaks, false));
+        out.write_all(c)
+    }
+
+    fn next(
+        &mut self,
+        first: bool,
+        out: &mut (impl std::io::Write + ?Sized),
+    ) -> std::io::Result<()> {
+        let depth = self.open.len();
+        let Some((breaks, has_any)) = self.open.last_mut() else { return Ok(()) };
+        *has_any = true;
+        match (*breaks, first) {
+            (true, first) => {
+                out.write_all(if first { b"\n" } else { b",\n" })?;
+                (0..depth).try_for_each(|_| out.write_all(b"  "))
+            }
+            (false, true) => Ok(()),
+            (false, false) => out.write_all(b", "),
+        }
+    }
+
+    fn end(&mut self, out: &mut (impl std::io::Write + ?Sized), c: &[u8]) -> std::io::Result<()> {
+        if let Some((true, true)) = self.open.pop() {
+            out.write_all(b"\n")?;
+            (0..self.open.len()).try_for_each(|_| out.write_all(b"  "))?;
+        }
+        out.write_all(c)
+    }
+}
+
+impl serde_json::ser::Formatter for Lines {
+    fn begin_array<W: std::io::Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+        self.begin(self.open.len() < 4, out, b"[")
+    }
+
+    fn begin_array_value<W: std::io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        self.next(first, out)
+    }
+
+    fn end_array<W: std::io::Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+        self.end(out, b"]")
+    }
+
+    fn begin_object<W: std::io::Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+        self.begin(self.open.len() < 3, out, b"{")
+    }
+
+    fn begin_object_key<W: std::io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        self.next(first, out)
+    }
+
+    fn begin_object_value<W: std::io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+    ) -> std::io::Result<()> {
+        out.write_all(b": ")
+    }
+
+    fn end_object<W: std::io::Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+        self.end(out, b"}")
+    }
 }
 
 fn directory(path: &Path) -> &Path {
@@ -160,147 +271,4 @@ fn directory(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-/// Reads a result file of any version that this build knows.
-///
-/// # Errors
-/// [`Error::Read`] if it cannot be opened, [`Error::ResultFile`] if it is not a result file, is
-/// of a newer major version, or contradicts itself.
-pub fn read(path: &Path) -> Result<ResultFile> {
-    let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
-    parse(&text).map_err(|problem| Error::ResultFile { path: path.into(), problem })
-}
-
-fn parse(text: &str) -> std::result::Result<ResultFile, String> {
-    // The version alone first: a newer file may fail to parse in ways that would only confuse.
-    #[derive(Deserialize)]
-    struct Head {
-        format_version: FormatVersion,
-    }
-    let head: Head =
-        serde_json::from_str(text).map_err(|e| format!("this is not a result file: {e}"))?;
-    head.format_version.check_readable()?;
-    let file: ResultFile = serde_json::from_str(text)
-        .map_err(|e| format!("this result file is damaged or was edited: {e}"))?;
-    let mut seen = std::collections::HashSet::new();
-    if let Some(case) = file.cases.iter().find(|case| !seen.insert(case.id.as_str())) {
-        return Err(format!("case {} appears twice", case.id));
-    }
-    for case in &file.cases {
-        let of = |problem| format!("case {}: {problem}", case.id);
-        if !file.plan.models.iter().any(|model| model.label == case.axes.model) {
-            return Err(of("it is of a model that the plan does not have".into()));
-        }
-        check_case(case).map_err(of)?;
-    }
-    Ok(file)
-}
-
-/// What must agree inside a case, whoever wrote it.
-fn check_case(case: &CaseFile) -> std::result::Result<(), String> {
-    check_axes(case)?;
-    let is_measured = case.outcome == OutcomeFile::Measured;
-    if is_measured == case.rounds.is_empty() || is_measured == case.latencies.is_empty() {
-        return Err(format!(
-            "its outcome does not fit its {} rounds and {} latencies",
-            case.rounds.len(),
-            case.latencies.len()
-        ));
-    }
-    for round in &case.rounds {
-        let within = |ns: u64| (round.min_pass_ns..=round.max_pass_ns).contains(&ns);
-        if round.passes == 0 || !within(round.total_ns / round.passes) {
-            return Err("the mean pass of a round is not between its extremes".into());
-        }
-    }
-    check_throughput(case)?;
-    for latency in &case.latencies {
-        check_latency(latency).map_err(|problem| format!("{}: {problem}", latency.metric))?;
-    }
-    Ok(())
-}
-
-/// Id, test name and tokens follow from the axes.
-fn check_axes(case: &CaseFile) -> std::result::Result<(), String> {
-    let axes = &case.axes;
-    let test = match (axes.n_prompt, axes.n_gen) {
-        (0, 0) => return Err("its axes name no test".into()),
-        (n_prompt, 0) => Test::Prefill { n_prompt },
-        (0, n_gen) => Test::Decode { n_gen },
-        (n_prompt, n_gen) => Test::Generate { n_prompt, n_gen },
-    };
-    let live = Case {
-        model: axes.model.clone(),
-        dtype: axes.dtype.parse()?,
-        device: axes.device.parse()?,
-        n_threads: axes.n_threads,
-        test,
-        n_depth: axes.n_depth,
-        batch_size: axes.batch_size,
-    };
-    let found = (case.id.as_str(), axes.test.as_str(), case.work.tokens);
-    match found == (&live.id(), &live.test_name(), live.tokens_per_pass()) {
-        true => Ok(()),
-        false => Err("its id, test or tokens are not those of its axes".into()),
-    }
-}
-
-fn close(a: f64, b: f64) -> bool {
-    (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
-}
-
-fn check_throughput(case: &CaseFile) -> std::result::Result<(), String> {
-    let rounds = case.rounds.iter().filter(|round| round.total_ns > 0);
-    let rates: Vec<f64> = rounds
-        .map(|round| case.work.tokens as f64 * round.passes as f64 / (round.total_ns as f64 / 1e9))
-        .collect();
-    let all_close =
-        |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| close(*a, *b));
-    let agree = match &case.throughput {
-        None => rates.is_empty(),
-        Some(throughput) => {
-            let stated = [throughput.mean_tokens_per_s, throughput.median_tokens_per_s];
-            let found = [stats::mean(&rates), stats::median(&rates)].map(|v| v.unwrap_or(f64::NAN));
-            let (stddev, stated_stddev) = (stats::stddev(&rates), throughput.stddev_tokens_per_s);
-            all_close(&rates, &throughput.rounds_tokens_per_s)
-                && all_close(&stated, &found)
-                && stddev.is_some() == stated_stddev.is_some()
-                && stddev.zip(stated_stddev).is_none_or(|(a, b)| (a - b).abs() <= 1e-6 * found[0])
-        }
-    };
-    match agree {
-        true => Ok(()),
-        false => Err("its throughput is not its tokens by the time of its rounds".into()),
-    }
-}
-
-fn check_latency(latency: &LatencyFile) -> std::result::Result<(), String> {
-    if latency.histogram.encoding != histogram::ENCODING {
-        return Err(format!("unknown encoding `{}`", latency.histogram.encoding));
-    }
-    let buckets = Buckets::decode(&latency.histogram.data)?;
-    let count = buckets.count();
-    if count != latency.count || count == 0 {
-        return Err(format!("count is {}, but the histogram holds {count} values", latency.count));
-    }
-    let (min, max) = (latency.min_ns, latency.max_ns);
-    let mean_ns = latency.sum_ns as f64 / count as f64;
-    if min > max || !(min..=max).contains(&(latency.sum_ns / count)) {
-        return Err("the mean is not between the extremes".into());
-    }
-    if !close(latency.mean_ns, mean_ns) {
-        return Err("the mean is not the sum by the count".into());
-    }
-    for (name, ns) in &latency.percentiles_ns {
-        let q = name.strip_prefix('p').and_then(|p| p.parse::<f64>().ok()).map(|p| p / 100.0);
-        let q = q.filter(|q| (0.0..1.0).contains(q));
-        let carried = q.filter(|q| count >= stats::min_count_for_quantile(*q));
-        if carried.is_none_or(|q| buckets.quantile(q).clamp(min, max) != *ns) {
-            return Err(format!(
-                "{name} is not {ns} ns by the histogram, or it has too few values"
-            ));
-        }
-    }
-    Ok(())
 }

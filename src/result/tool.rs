@@ -1,5 +1,9 @@
 //! What this binary was built from.
 
+use std::io::Read as _;
+
+use sha2::{Digest as _, Sha256};
+
 use crate::result::file::ToolFile;
 
 /// Instruction set extensions the compiler was allowed to assume, comma-separated.
@@ -26,5 +30,19 @@ pub fn tool() -> ToolFile {
         profile: env!("BENCHINF_PROFILE").into(),
         opt_level: env!("BENCHINF_OPT_LEVEL").into(),
         debug_build: is_debug_build(),
+        binary_sha256: binary_sha256(),
+    }
+}
+
+/// SHA-256 of the running binary, in hexadecimal; absent where the system does not show it.
+fn binary_sha256() -> Option<String> {
+    let mut file = std::fs::File::open(std::env::current_exe().ok()?).ok()?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut piece).ok()? {
+            0 => return Some(hex::encode(hasher.finalize())),
+            n => hasher.update(&piece[..n]),
+        }
     }
 }

@@ -6,9 +6,10 @@ use super::TokenStream;
 use crate::case::{Case, Test};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::measure::Workload;
+use crate::measure::{Check, Reference, Workload};
 use crate::model::cost::FILL_CHUNK;
 use crate::model::{Decoder, KvCache};
+use crate::units::Bytes;
 
 /// A KV cache that cases of one model and batch size take turns with.
 #[derive(Debug)]
@@ -71,12 +72,32 @@ pub struct Inference<'a> {
     first: Tensor,
     /// What the next iteration consumes.
     next: Tensor,
+    /// The greedy picks of this pass, `(batch, 1)` each.
+    picks: Vec<Tensor>,
+    /// What the passes are held against, once it has been computed.
+    expected: Option<Expected>,
     /// `(batch, vocabulary)` of the last iteration.
     logits: Option<Tensor>,
 }
 
+/// The logits that must follow some tokens.
+#[derive(Debug)]
+pub struct Expected {
+    /// What was generated and consumed again, one row per sequence after another.
+    consumed: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+impl Expected {
+    /// Memory that it takes.
+    pub fn size(&self) -> Bytes {
+        Bytes((self.logits.len() + self.consumed.len()) as u64 * 4)
+    }
+}
+
 impl<'a> Inference<'a> {
-    /// Prepares a case; untimed. `None` when interrupted before it was ready.
+    /// Prepares a case; untimed. `expected` is what an earlier round of it was held against, if it
+    /// was kept. `None` when interrupted before it was ready.
     ///
     /// # Errors
     /// [`Error::Engine`].
@@ -86,6 +107,7 @@ impl<'a> Inference<'a> {
         decoder: &'a Decoder,
         session: &'a mut Session,
         device: &'a Device,
+        expected: Option<Expected>,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Self>> {
         let tokens = TokenStream::new(seed, decoder.config().vocab_size);
@@ -100,7 +122,18 @@ impl<'a> Inference<'a> {
             .map_err(Error::engine("uploading the prompt"))?;
         let next = first.clone();
         let test = case.test;
-        Ok(Some(Self { decoder, session, device, test, n_depth, first, next, logits: None }))
+        Ok(Some(Self {
+            decoder,
+            session,
+            device,
+            test,
+            n_depth,
+            first,
+            next,
+            picks: Vec::new(),
+            expected,
+            logits: None,
+        }))
     }
 
     /// `(batch, vocabulary)` of the last iteration, if there was one.
@@ -108,19 +141,59 @@ impl<'a> Inference<'a> {
         self.logits.as_ref()
     }
 
-    /// Checks what the last iteration computed.
-    ///
-    /// # Errors
-    /// [`Error::OutputNotFinite`] if a logit is NaN or infinite.
-    pub fn check_output(&self) -> Result<()> {
-        let Some(logits) = &self.logits else { return Ok(()) };
-        check_finite(&values_of(logits)?)
+    /// What the passes were held against, for the next round.
+    pub fn into_expected(self) -> Option<Expected> {
+        self.expected
+    }
+
+    /// The logits after the prompt and `consumed` tokens, by another way than the timed one: a
+    /// prompt in chunks that attend to the cached ones before them; generated tokens all at once
+    /// instead of one by one.
+    fn reference(&mut self, consumed: &[u32]) -> candle_core::Result<Vec<f32>> {
+        let batch = self.first.dim(0)?;
+        let n_consumed = consumed.len() / batch;
+        let tokens = match n_consumed {
+            0 => self.first.clone(),
+            n => {
+                let consumed = Tensor::from_slice(consumed, (batch, n), self.device.engine())?;
+                Tensor::cat(&[&self.first, &consumed], 1)? // (batch, first + consumed)
+            }
+        };
+        let n_tokens = tokens.dim(1)?;
+        // Never in the steps of the timed way, which are the whole prompt and single tokens.
+        let n_chunk = n_tokens.div_ceil(2);
+        let cache = &mut self.session.cache;
+        cache.truncate(self.n_depth);
+        let mut logits = None;
+        let mut start = 0;
+        while start < n_tokens {
+            let n = n_chunk.min(FILL_CHUNK as usize).min(n_tokens - start);
+            let chunk = tokens.narrow(1, start, n)?.contiguous()?;
+            logits = Some(self.decoder.forward(&chunk, cache)?);
+            start += n;
+        }
+        logits
+            .map_or(Ok(Vec::new()), |logits| logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1())
+    }
+
+    /// The picks of this pass, and those of them that it consumed again, one row per sequence
+    /// after another.
+    fn picked(&self) -> candle_core::Result<(Vec<u32>, Vec<u32>)> {
+        let Some((last, consumed)) = self.picks.split_last() else {
+            return Ok((Vec::new(), Vec::new()));
+        };
+        let consumed = match consumed {
+            [] => Vec::new(),
+            consumed => Tensor::cat(consumed, 1)?.flatten_all()?.to_vec1()?,
+        };
+        Ok((last.flatten_all()?.to_vec1()?, consumed))
     }
 
     fn forward_and_pick(&mut self) -> candle_core::Result<()> {
         let logits = self.decoder.forward(&self.next, &mut self.session.cache)?;
         if !matches!(self.test, Test::Prefill { .. }) {
             self.next = logits.argmax(D::Minus1)?.unsqueeze(1)?; // (batch, 1)
+            self.picks.push(self.next.clone());
         }
         self.logits = Some(logits);
         Ok(())
@@ -167,11 +240,87 @@ impl Workload for Inference<'_> {
     fn reset(&mut self) -> Result<()> {
         self.session.cache.truncate(self.n_depth);
         self.next = self.first.clone();
+        self.picks.clear();
+        self.logits = None;
         Ok(())
     }
 
     fn iterate(&mut self) -> Result<()> {
         self.forward_and_pick().map_err(Error::engine("running the model"))?;
         self.device.synchronize()
+    }
+
+    fn check(&mut self) -> Result<Check> {
+        const READING: &str = "reading the output of a pass";
+        const REFERENCE: &str = "computing the reference of a pass";
+        let logits = self.logits.as_ref().map_or(Ok(Vec::new()), values_of)?;
+        check_finite(&logits)?;
+        let (last_picks, consumed) = self.picked().map_err(Error::engine(READING))?;
+        // The same tokens as in the pass before, unless two logits are all but equal.
+        if self.expected.as_ref().is_none_or(|expected| expected.consumed != consumed) {
+            let logits = self.reference(&consumed).map_err(Error::engine(REFERENCE))?;
+            check_finite(&logits)?;
+            self.expected = Some(Expected { consumed, logits });
+        }
+        let expected = self.expected.as_ref().map_or(&[][..], |expected| &expected.logits);
+        Ok(Check {
+            reference: match self.test {
+                // A single token can be computed in one way only.
+                Test::Prefill { n_prompt: 1 } | Test::Decode { n_gen: 1 } => Reference::Repeated,
+                // The second of two single tokens is computed alone either way.
+                Test::Decode { n_gen: 2 } | Test::Generate { n_prompt: 1, n_gen: 1 | 2 } => {
+                    Reference::Repeated
+                }
+                Test::Prefill { .. } => Reference::ChunkedPrefill,
+                Test::Decode { .. } | Test::Generate { .. } => Reference::TeacherForced,
+            },
+            values: logits.len() as u64,
+            error: error(&logits, expected, &last_picks),
+            tolerance: tolerance(self.logits.as_ref().map_or(DType::F32, Tensor::dtype)),
+        })
+    }
+}
+
+/// The largest difference of logits, or the largest lead over a pick that should be the greatest,
+/// as a share of the largest expected logit. Infinite where there is nothing to compare.
+fn error(logits: &[f32], expected: &[f32], picks: &[u32]) -> f64 {
+    if logits.is_empty() || logits.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let scale = expected.iter().fold(0.0_f32, |max, v| max.max(v.abs()));
+    let apart = logits.iter().zip(expected).fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
+    let rows = logits.chunks_exact(logits.len() / picks.len().max(1));
+    let lead = rows.zip(picks).fold(0.0_f32, |lead, (row, &pick)| {
+        let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        lead.max(row.get(pick as usize).map_or(f32::INFINITY, |picked| greatest - picked))
+    });
+    f64::from(apart.max(lead)) / f64::from(scale)
+}
+
+/// What rounding explains between two ways of computing the same logits, as a share of the largest.
+fn tolerance(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 2e-2,
+        DType::BF16 => 1e-1,
+        _ => 1e-3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_shares_of_the_largest_logit() {
+        let expected = [1.0, -4.0, 2.0, 0.5];
+        assert_eq!(error(&expected, &expected, &[]), 0.0);
+        assert_eq!(error(&[1.0, -4.0, 2.0, 1.5], &expected, &[]), 0.25);
+        // Two sequences of two logits; the second pick is not the greatest by 1.5.
+        assert_eq!(error(&expected, &expected, &[0, 0]), 0.0);
+        assert_eq!(error(&expected, &expected, &[0, 1]), 1.5 / 4.0);
+        assert_eq!(error(&expected, &expected, &[0, 9]), f64::INFINITY);
+        assert_eq!(error(&[], &[], &[]), f64::INFINITY);
+        assert_eq!(error(&expected, &expected[..2], &[]), f64::INFINITY);
+        assert!(error(&[0.0], &[0.0], &[]).is_nan());
     }
 }

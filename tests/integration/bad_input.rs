@@ -88,7 +88,7 @@ fn output_paths() {
         refused(&sandbox, &format!("-m tiny --force --out {other}"), None, &words);
     }
 
-    let args = "-m tiny -p 2 -n 0 -r 1 --min-time 0 --out there.json --force -q";
+    let args = "-m tiny -p 2 -n 0 -r 1 --min-time 0 --no-ceilings --out there.json --force -q";
     sandbox.benchinf(args).assert().success();
     assert!(benchinf::result::read(&sandbox.path("there.json")).is_ok());
     // A link's target is replaced, and the link stays.
@@ -110,7 +110,7 @@ fn checkpoint(sandbox: &Sandbox, name: &str) -> PathBuf {
     to
 }
 
-const RUN: &str = "-p 2 -n 0 -r 1 --min-time 0 --out out.json -m";
+const RUN: &str = "-p 2 -n 0 -r 1 --min-time 0 --no-ceilings --out out.json -m";
 
 #[test]
 fn checkpoints_cut_anywhere() {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{Sandbox, repository, walk};
 
 /// Runs that end in a moment: two rounds, no minimum time.
-const SHORT: &str = "-m tiny -r 2 --min-time 0 -p 8 -n 4";
+const SHORT: &str = "-m tiny -r 2 --min-time 0 -p 8 -n 4 --no-ceilings";
 
 fn stdout(command: &mut assert_cmd::Command) -> String {
     let output = command.assert().success();
@@ -36,13 +36,41 @@ fn a_run_leaves_one_result_file_and_prints_its_table() {
     assert!(file.run.time_to_first_iteration_ns.unwrap() < file.run.duration_ns);
     // The system told it, or the file says why not.
     let environment = serde_json::to_value(&file.environment).unwrap();
-    for key in ["os", "kernel", "load_average_1min"] {
+    for key in [
+        "os",
+        "kernel",
+        "load_average_1min",
+        "transparent_hugepages",
+        "clocksource",
+        "clock_resolution_ns",
+    ] {
         let told = !environment[key].is_null();
         assert!(told != environment["unavailable"][key].is_string(), "{key}");
     }
-    for key in ["model", "smt_active", "governor", "numa_nodes", "affinity"] {
+    for key in [
+        "model",
+        "vendor",
+        "microcode",
+        "hypervisor",
+        "sockets",
+        "threads_per_core",
+        "last_level_cache_bytes",
+        "smt_active",
+        "governor",
+        "base_frequency_hz",
+        "max_frequency_hz",
+        "min_frequency_hz",
+        "boost",
+        "numa_nodes",
+        "affinity",
+        "quota_cpus",
+    ] {
         let told = !environment["cpu"][key].is_null();
         assert!(told != environment["unavailable"][format!("cpu.{key}")].is_string(), "{key}");
+    }
+    for key in ["memory_bytes", "memory_available_bytes", "swap_total_bytes"] {
+        let told = !environment[key].is_null();
+        assert!(told != environment["unavailable"]["memory"].is_string(), "{key}");
     }
     assert_eq!(file.cases.len(), 2);
     for case in &file.cases {
@@ -64,7 +92,7 @@ fn a_run_leaves_one_result_file_and_prints_its_table() {
 #[test]
 fn every_axis_multiplies_and_every_format_tells_it() {
     let sandbox = Sandbox::new();
-    let args = "-m tiny -r 1 --min-time 0 --no-warmup -p 4,6 -n 3 -pg 5,2 -b 1,2 -d 0,7 \
+    let args = "-m tiny -r 1 --min-time 0 --no-warmup --no-ceilings -p 4,6 -n 3 -pg 5,2 -b 1,2 -d 0,7 \
                 --dtype f32,bf16 -t 1,2 --out out.json -o jsonl";
     let rows: Vec<Value> = stdout(&mut sandbox.benchinf(args))
         .lines()
@@ -125,7 +153,7 @@ fn every_axis_multiplies_and_every_format_tells_it() {
     }
     assert_eq!(csv.count(), 64);
     let whole: Value = serde_json::from_str(&report("json")).unwrap();
-    assert_eq!(whole["format_version"], "1.0");
+    assert_eq!(whole["format_version"], "1.1");
     assert!(report("md").contains("pp5+tg2 @ d7"));
 }
 
@@ -147,7 +175,7 @@ fn a_config_alone_runs_with_random_weights_and_a_checkpoint_with_its_own() {
         [("qwen3-untied-shards", "checkpoint"), ("qwen3-untied-shards/config.json", "random")]
     {
         let sandbox = Sandbox::new();
-        let args = "-p 4 -n 2 -b 1,3 -r 1 --min-time 0 --out out.json -m";
+        let args = "-p 4 -n 2 -b 1,3 -r 1 --min-time 0 --no-ceilings --out out.json -m";
         stdout(sandbox.benchinf(args).arg(golden.join(path)));
         let file: Value =
             serde_json::from_slice(&std::fs::read(sandbox.path("out.json")).unwrap()).unwrap();
@@ -164,14 +192,15 @@ fn a_dry_run_lists_the_plan_and_leaves_nothing() {
     let text =
         stdout(&mut sandbox.benchinf("-m llama-3.2-1b --dtype bf16 -p 16 -n 4 --dry-run -t 1"));
     assert!(text.starts_with("llama-3.2-1b/bf16/cpu/t1/b1/pp16@d0\n"), "{text}");
-    assert!(text.contains("2 case(s), 5 round(s) each"), "{text}");
+    assert!(text.contains("2 case(s) and 4 probe(s), 5 round(s) each"), "{text}");
     assert!(sandbox.files().is_empty());
 }
 
 #[test]
 fn time_is_bounded_when_asked() {
     let sandbox = Sandbox::new();
-    let args = "-m tiny -p 8 -n 4 -r 1000000 --min-time 0 --max-time 300ms --out out.json";
+    let args =
+        "-m tiny -p 8 -n 4 -r 1000000 --min-time 0 --max-time 300ms --no-ceilings --out out.json";
     stdout(&mut sandbox.benchinf(args));
     let file = result_in(&sandbox, "out.json");
     assert_eq!(file.run.ended, RunEnd::TimeUp);
@@ -229,7 +258,7 @@ fn an_interrupt_keeps_what_was_measured() {
     let sandbox = Sandbox::new();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_benchinf"))
         .current_dir(sandbox.path(""))
-        .args("-m tiny -p 8 -n 4 -r 100000000 --min-time 0 --out out.json".split(' '))
+        .args("-m tiny -p 8 -n 4 -r 100000000 --min-time 0 --no-ceilings --out out.json".split(' '))
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
@@ -243,7 +272,8 @@ fn an_interrupt_keeps_what_was_measured() {
     let file = result_in(&sandbox, "out.json");
     assert_eq!(file.run.ended, RunEnd::Interrupted);
     assert!(file.cases.iter().all(|case| !case.rounds.is_empty()));
-    assert_eq!(sandbox.files(), ["out.json"]);
+    // The journal stays, to go on from.
+    assert_eq!(sandbox.files(), ["out.json", "out.json.journal"]);
 }
 
 #[test]

@@ -17,6 +17,10 @@ mod golden;
 /// The rules of the house: who may import whom, where `unsafe` and printing may stand.
 mod house;
 
+/// Result files that survive: digests, signatures, merging, the schema, and runs that were killed.
+#[cfg(feature = "infer")]
+mod trust;
+
 use std::path::PathBuf;
 
 /// A fresh command in a fresh directory.

@@ -76,6 +76,29 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, default_value = "0")]
     pub(in crate::cli) seed: u64,
 
+    /// Do not measure, between the cases, what the machine can do at most.
+    #[arg(long)]
+    pub(in crate::cli) no_ceilings: bool,
+
+    /// Check the plan, list its cases, and run nothing.
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+
+    /// Go on with a run that was cut off: its journal, or the result file beside it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "model", "device", "dtype", "n_prompt", "n_gen", "request", "n_depth", "batch_size",
+        "threads", "repetitions", "warmup", "no_warmup", "min_time", "max_time", "seed",
+        "no_ceilings", "dry_run",
+    ])]
+    pub(in crate::cli) resume: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(in crate::cli) result: ResultArgs,
+}
+
+/// Where the result goes, and what is shown of it.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ResultArgs {
     /// Result file [default: results/TIME-DEVICE-MODEL.json, the time in UTC].
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) out: Option<PathBuf>,
@@ -84,17 +107,51 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long)]
     pub(in crate::cli) force: bool,
 
+    /// Sign the result file with this key, as `benchinf keygen` makes it.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) sign_key: Option<PathBuf>,
+
     /// What standard output shows.
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "md")]
     pub(in crate::cli) output: OutputFormat,
 
-    /// Check the plan, list its cases, and run nothing.
-    #[arg(long)]
-    pub(in crate::cli) dry_run: bool,
-
     /// No progress on standard error; errors still appear.
     #[arg(short, long)]
     pub(in crate::cli) quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ProbeArgs {
+    /// Where to compute: cpu, cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(in crate::cli) device: DeviceSpec,
+
+    /// Number formats of matrix products: f32, f16, bf16.
+    #[arg(long, value_name = "DTYPE", value_delimiter = ',', default_value = "f32,f16,bf16")]
+    pub(in crate::cli) dtype: Vec<Dtype>,
+
+    /// Processor threads [default: physical cores].
+    #[arg(short, long, value_name = "N")]
+    pub(in crate::cli) threads: Vec<Axis>,
+
+    /// Rounds per probe, interleaved over probes.
+    #[arg(short, long, value_name = "N", default_value = "5")]
+    pub(in crate::cli) repetitions: u32,
+
+    /// Time that a round measures at least, such as 200ms, 2s or 1m; a number alone is seconds.
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
+    pub(in crate::cli) min_time: Duration,
+
+    /// Time for the whole run; rounds that cannot end in time are left out, and the file says so.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(in crate::cli) max_time: Option<Duration>,
+
+    /// Seed of random numbers.
+    #[arg(long, default_value = "0")]
+    pub(in crate::cli) seed: u64,
+
+    #[command(flatten)]
+    pub(in crate::cli) result: ResultArgs,
 }
 
 #[derive(Debug, clap::Args)]

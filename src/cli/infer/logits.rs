@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::args::LogitsArgs;
-use super::run::memory_present;
+use super::run::resources;
 use crate::cli::print;
 use crate::error::Result;
 use crate::model::ModelSpec;
@@ -49,6 +49,7 @@ fn plan(args: &LogitsArgs) -> Result<Plan> {
         requests: vec![],
         n_depths: vec![0],
         batch_sizes: vec![1],
+        ceilings: false,
     };
     let settings = Settings {
         device: args.device,
@@ -58,5 +59,5 @@ fn plan(args: &LogitsArgs) -> Result<Plan> {
         min_time_ns: 0,
         max_time_ns: None,
     };
-    Plan::new(axes, settings, memory_present(args.device))
+    Plan::new(axes, settings, resources(args.device))
 }

@@ -1,0 +1,341 @@
+//! The kernels against the limits of the machine: `cargo bench --bench ceilings`.
+//!
+//! Products are held against a loop of multiply-adds that never leaves the registers, the read
+//! kernel against a plain loop of vector loads. The arms of a pair alternate within one run, all
+//! on as many threads as the pool has; what counts is the median of the ratios of neighbours, so
+//! that a machine whose clock or load drifts moves both sides.
+
+#![allow(unsafe_code)]
+
+use std::hint::black_box;
+
+use benchinf::kernels::memory::{self, Buffer};
+use benchinf::kernels::{Gemm, GemmShape, Instructions};
+use benchinf::measure::{Clock, MonotonicClock};
+use benchinf::stats;
+
+const ROUNDS: usize = 9;
+const TARGET_GEMM: f64 = 0.90;
+const TARGET_READ: f64 = 0.95;
+const GEMM_EXTENTS: [usize; 3] = [1024, 2048, 4096];
+const MEMORY_WORDS: usize = 64 << 20;
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Fallible<()> {
+    println!("medians of {ROUNDS} rounds on {} threads", rayon::current_num_threads());
+    for instructions in Instructions::available() {
+        for extent in GEMM_EXTENTS {
+            // The largest products of the slow path would take minutes.
+            if instructions != Instructions::Portable || extent == GEMM_EXTENTS[0] {
+                products(instructions, extent)?;
+            }
+        }
+    }
+    for instructions in Instructions::available() {
+        passes(instructions)?;
+    }
+    Ok(())
+}
+
+/// A product of cubes and the loop of registers.
+fn products(instructions: Instructions, extent: usize) -> Fallible<()> {
+    let n_words = extent * extent / 2;
+    let (mut a, mut b, mut c) =
+        (Buffer::new(n_words)?, Buffer::new(n_words)?, Buffer::new(n_words)?);
+    for (seed, matrix) in [(1, &mut a), (2, &mut b)] {
+        memory::fill_parallel(matrix.as_f32_mut_slice(), |index| unit(index as u64 ^ seed << 40));
+    }
+    let mut gemm = Gemm::new(instructions, GemmShape { m: extent, n: extent, k: extent })?;
+    let flops = 2.0 * (extent as f64).powi(3);
+    // Both arms of a pair take about as long.
+    let n_threads = rayon::current_num_threads() as f64;
+    let steps = flops / n_threads / registers::flops_per_step(instructions);
+    let mut product = || gemm.run(a.as_f32_slice(), b.as_f32_slice(), c.as_f32_mut_slice());
+    let mut limit = || {
+        rayon::broadcast(|_| black_box(registers::run(instructions, steps as u64)));
+    };
+    let pair = alternate(&mut product, &mut limit);
+    let name = format!("{} gemm {extent}", instructions.name());
+    // The portable path is there to run anywhere, not to show what a machine can do.
+    let target = (instructions != Instructions::Portable).then_some(TARGET_GEMM);
+    pair.print(&name, "register loop", [flops / 1e9; 2], "GFLOP/s", target);
+    Ok(())
+}
+
+/// The passes over memory: reading and the plain loop, and for information the writers.
+fn passes(instructions: Instructions) -> Fallible<()> {
+    let (mut a, mut b, mut c) =
+        (Buffer::new(MEMORY_WORDS)?, Buffer::new(MEMORY_WORDS)?, Buffer::new(MEMORY_WORDS)?);
+    for buffer in [&mut a, &mut b, &mut c] {
+        memory::fill_parallel(buffer.as_f32_mut_slice(), |index| unit(index as u64));
+    }
+    let gigabytes = 8.0 * MEMORY_WORDS as f64 / 1e9;
+    let name = instructions.name();
+    let part = MEMORY_WORDS / rayon::current_num_threads();
+
+    let mut read = || {
+        black_box(memory::read_sum_parallel(instructions, b.as_slice()));
+    };
+    let mut plain = || {
+        rayon::broadcast(|thread| {
+            let words = &b.as_slice()[thread.index() * part..][..part];
+            black_box(loads::run(instructions, words))
+        });
+    };
+    let pair = alternate(&mut read, &mut plain);
+    pair.print(&format!("{name} read"), "plain loop", [gigabytes; 2], "GB/s", Some(TARGET_READ));
+
+    let mut copy = || memory::copy_parallel(instructions, b.as_slice(), c.as_mut_slice());
+    let pair = alternate(&mut copy, &mut read);
+    pair.print(
+        &format!("{name} copy (read + written)"),
+        "read",
+        [2.0 * gigabytes, gigabytes],
+        "GB/s",
+        None,
+    );
+
+    let mut triad = || {
+        let (b, c) = (b.as_f32_slice(), c.as_f32_slice());
+        memory::triad_parallel(instructions, a.as_f32_mut_slice(), b, c, 0.3);
+    };
+    let pair = alternate(&mut triad, &mut read);
+    pair.print(
+        &format!("{name} triad (read + written)"),
+        "read",
+        [3.0 * gigabytes, gigabytes],
+        "GB/s",
+        None,
+    );
+    Ok(())
+}
+
+/// Seconds of both arms, round by round.
+struct Pair {
+    ours_s: Vec<f64>,
+    limit_s: Vec<f64>,
+}
+
+/// Runs both arms once unmeasured, then in alternating order.
+fn alternate(ours: &mut dyn FnMut(), limit: &mut dyn FnMut()) -> Pair {
+    let clock = MonotonicClock::default();
+    let time = |work: &mut dyn FnMut()| {
+        let begin_ns = clock.now_ns();
+        work();
+        (clock.now_ns() - begin_ns) as f64 / 1e9
+    };
+    ours();
+    limit();
+    let mut pair = Pair { ours_s: Vec::new(), limit_s: Vec::new() };
+    for round in 0..ROUNDS {
+        if round % 2 == 0 {
+            pair.ours_s.push(time(ours));
+            pair.limit_s.push(time(limit));
+        } else {
+            pair.limit_s.push(time(limit));
+            pair.ours_s.push(time(ours));
+        }
+    }
+    pair
+}
+
+impl Pair {
+    /// One line: both rates, of which the `work` of each arm is the amount, and their ratio.
+    fn print(&self, ours: &str, limit: &str, work: [f64; 2], unit: &str, target: Option<f64>) {
+        let rates = |amount: f64, seconds: &[f64]| -> Vec<f64> {
+            seconds.iter().map(|seconds| amount / seconds).collect()
+        };
+        let (ours_rates, limit_rates) =
+            (rates(work[0], &self.ours_s), rates(work[1], &self.limit_s));
+        let ratios: Vec<f64> =
+            ours_rates.iter().zip(&limit_rates).map(|(ours, limit)| ours / limit).collect();
+        let median = |values: &[f64]| stats::median(values).unwrap_or(f64::NAN);
+        let ratio = median(&ratios);
+        let verdict = match target {
+            Some(target) if ratio >= target => format!(" (target {target:.2}, met)"),
+            Some(target) => format!(" (target {target:.2}, MISSED)"),
+            None => String::new(),
+        };
+        println!(
+            "{ours}: {:.1} {unit}, {limit} {:.1} {unit}, ratio {ratio:.3}{verdict}",
+            median(&ours_rates),
+            median(&limit_rates),
+        );
+    }
+}
+
+/// A number in [-1, 1) that looks random.
+fn unit(index: u64) -> f32 {
+    let mixed = (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed >> 40) as f32 / (1 << 23) as f32 - 1.0
+}
+
+/// Multiply-adds on registers alone: what no product can exceed.
+mod registers {
+    use benchinf::kernels::Instructions;
+
+    /// Chains that do not wait for each other: more than the latency of a multiply-add (4 cycles)
+    /// on two units, and with both constants no more than there are registers.
+    const CHAINS_512: usize = 24;
+    const CHAINS_256: usize = 12;
+    /// Of four floats each; x86-64 alone has no fused multiply-add.
+    const CHAINS_PORTABLE: usize = 12;
+
+    /// Floating-point operations of one thread in one step.
+    pub fn flops_per_step(instructions: Instructions) -> f64 {
+        let lanes = match instructions {
+            Instructions::Avx512 => 16 * CHAINS_512,
+            Instructions::Avx2 => 8 * CHAINS_256,
+            Instructions::Portable => 4 * CHAINS_PORTABLE,
+        };
+        2.0 * lanes as f64
+    }
+
+    /// Runs `steps` steps on this thread. Every chain tends to 2 and stays a normal number.
+    pub fn run(instructions: Instructions, steps: u64) -> f32 {
+        assert!(instructions.is_available());
+        let [start, factor, summand] = std::hint::black_box([1.5, 0.5, 1.0]);
+        match instructions {
+            // SAFETY: asserted to be available.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { x86::avx512(steps, start, factor, summand) },
+            // SAFETY: asserted to be available.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe { x86::avx2(steps, start, factor, summand) },
+            _ => portable(steps, start, factor, summand),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn portable(steps: u64, start: f32, factor: f32, summand: f32) -> f32 {
+        // SAFETY: every x86-64 has SSE2.
+        unsafe { x86::sse2(steps, start, factor, summand) }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn portable(steps: u64, start: f32, factor: f32, summand: f32) -> f32 {
+        let mut chains = [start; 4 * CHAINS_PORTABLE];
+        for _ in 0..steps {
+            for value in &mut chains {
+                *value = value.mul_add(factor, summand);
+            }
+        }
+        chains.iter().sum()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    mod x86 {
+        use std::arch::x86_64::*;
+
+        use super::{CHAINS_256, CHAINS_512, CHAINS_PORTABLE};
+
+        #[target_feature(enable = "sse2")]
+        pub fn sse2(steps: u64, start: f32, factor: f32, summand: f32) -> f32 {
+            let (factor, summand) = (_mm_set1_ps(factor), _mm_set1_ps(summand));
+            let mut chains = [_mm_set1_ps(start); CHAINS_PORTABLE];
+            for _ in 0..steps {
+                for chain in &mut chains {
+                    *chain = _mm_add_ps(_mm_mul_ps(*chain, factor), summand);
+                }
+            }
+            let sum =
+                chains.into_iter().fold(_mm_setzero_ps(), |sum, chain| _mm_add_ps(sum, chain));
+            let mut lanes = [0.0_f32; 4];
+            // SAFETY: four floats.
+            unsafe { _mm_storeu_ps(lanes.as_mut_ptr(), sum) };
+            lanes.iter().sum()
+        }
+
+        #[target_feature(enable = "avx512f")]
+        pub fn avx512(steps: u64, start: f32, factor: f32, summand: f32) -> f32 {
+            let (factor, summand) = (_mm512_set1_ps(factor), _mm512_set1_ps(summand));
+            let mut chains = [_mm512_set1_ps(start); CHAINS_512];
+            for _ in 0..steps {
+                for chain in &mut chains {
+                    *chain = _mm512_fmadd_ps(*chain, factor, summand);
+                }
+            }
+            chains.into_iter().map(|chain| _mm512_reduce_add_ps(chain)).sum()
+        }
+
+        #[target_feature(enable = "avx2,fma")]
+        pub fn avx2(steps: u64, start: f32, factor: f32, summand: f32) -> f32 {
+            let (factor, summand) = (_mm256_set1_ps(factor), _mm256_set1_ps(summand));
+            let mut chains = [_mm256_set1_ps(start); CHAINS_256];
+            for _ in 0..steps {
+                for chain in &mut chains {
+                    *chain = _mm256_fmadd_ps(*chain, factor, summand);
+                }
+            }
+            let mut sum = _mm256_setzero_ps();
+            for chain in chains {
+                sum = _mm256_add_ps(sum, chain);
+            }
+            let mut lanes = [0.0_f32; 8];
+            // SAFETY: eight floats.
+            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
+            lanes.iter().sum()
+        }
+    }
+}
+
+/// Plain vector loads, one after the other, without hints.
+mod loads {
+    use benchinf::kernels::Instructions;
+
+    /// Sums the words on this thread; a number of them that is no multiple of 32 is cut off.
+    pub fn run(instructions: Instructions, words: &[u64]) -> u64 {
+        assert!(instructions.is_available());
+        match instructions {
+            // SAFETY: asserted to be available.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { x86::avx512(words) },
+            // SAFETY: asserted to be available.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe { x86::avx2(words) },
+            _ => words.iter().fold(0, |sum, word| sum.wrapping_add(*word)),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    mod x86 {
+        use std::arch::x86_64::*;
+
+        #[target_feature(enable = "avx512f")]
+        pub fn avx512(words: &[u64]) -> u64 {
+            let mut sums = [_mm512_setzero_si512(); 4];
+            for group in words.chunks_exact(32) {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: the group has 32 words, four vectors.
+                    let load = unsafe { _mm512_loadu_si512(group.as_ptr().add(8 * i).cast()) };
+                    *sum = _mm512_add_epi64(*sum, load);
+                }
+            }
+            sums.into_iter()
+                .map(|sum| _mm512_reduce_add_epi64(sum) as u64)
+                .fold(0, u64::wrapping_add)
+        }
+
+        #[target_feature(enable = "avx2")]
+        pub fn avx2(words: &[u64]) -> u64 {
+            let mut sums = [_mm256_setzero_si256(); 8];
+            for group in words.chunks_exact(32) {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: the group has 32 words, eight vectors.
+                    let load = unsafe { _mm256_loadu_si256(group.as_ptr().add(4 * i).cast()) };
+                    *sum = _mm256_add_epi64(*sum, load);
+                }
+            }
+            let mut all = _mm256_setzero_si256();
+            for sum in sums {
+                all = _mm256_add_epi64(all, sum);
+            }
+            let mut words = [0_u64; 4];
+            // SAFETY: four words.
+            unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), all) };
+            words.into_iter().fold(0, u64::wrapping_add)
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `benchinf probe`.
+
+use std::process::ExitCode;
+
+use super::args::{ProbeArgs, nanoseconds};
+use super::run::{resources, threads};
+use super::session;
+use crate::device::Device;
+use crate::error::Result;
+use crate::plan::{Plan, Settings};
+
+pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
+    Device::open(args.device)?;
+    let settings = Settings {
+        device: args.device,
+        seed: args.seed,
+        repetitions: args.repetitions,
+        warm_up_passes: 1,
+        min_time_ns: nanoseconds(args.min_time),
+        max_time_ns: args.max_time.map(nanoseconds),
+    };
+    let (threads, resources) = (threads(&args.threads), resources(args.device));
+    let plan = Plan::of_probes(&args.dtype, &threads, settings, resources)?;
+    session::start(&plan, &args.result)
+}

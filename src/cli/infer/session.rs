@@ -1,0 +1,178 @@
+//! A run from its plan, or from its journal, to its result file.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use super::args::ResultArgs;
+use super::progress::ProgressLine;
+use crate::cli::{command_line, exit, print};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::report;
+use crate::result::file::{OutcomeFile, ResultFile, RunEnd};
+use crate::result::{self, Assembly, Destination, Journal, SigningKey};
+use crate::runner::{self, Event};
+
+/// Where a result would go.
+pub(super) fn destination(plan: &Plan, args: &ResultArgs) -> Result<Destination> {
+    match &args.out {
+        Some(path) => Destination::named(path.clone(), args.force),
+        None => Ok(Destination::default_for(plan)),
+    }
+}
+
+/// Runs a plan.
+pub(super) fn start(plan: &Plan, args: &ResultArgs) -> Result<ExitCode> {
+    let mut destination = destination(plan, args)?;
+    let key = args.sign_key.as_deref().map(SigningKey::read).transpose()?;
+    let mut journal = destination.prepare()?;
+    let progress = ProgressLine::new(args.quiet);
+    let begun = runner::begin(plan, command_line(), &mut journal, &mut |e| show(&progress, e));
+    match begun {
+        Ok(assembly) => {
+            finish(plan, assembly, journal, &Session { destination, key, progress, args })
+        }
+        Err(error) => {
+            // Nothing was measured, so there is nothing to go on from.
+            let _ = journal.remove();
+            Err(error)
+        }
+    }
+}
+
+/// Goes on with a run that was cut off.
+pub(super) fn resume(path: &Path, args: &ResultArgs) -> Result<ExitCode> {
+    let (journal_path, result_path) = places(path);
+    let key = args.sign_key.as_deref().map(SigningKey::read).transpose()?;
+    let (plan, mut assembly, mut journal) = runner::resume(&journal_path)?;
+    let destination = match &args.out {
+        Some(path) => Destination::named(path.clone(), args.force)?,
+        None => {
+            // What lies there may only be what this very run left when it was interrupted.
+            let is_other = result_path.exists()
+                && result::read(&result_path)
+                    .ok()
+                    .is_none_or(|file| file.run.id != assembly.file().run.id);
+            if is_other && !args.force {
+                return Err(Error::OutputExists { path: result_path });
+            }
+            Destination::resumed(result_path)
+        }
+    };
+    runner::note_resumed(&plan, &mut assembly, &mut journal)?;
+    let progress = ProgressLine::new(args.quiet);
+    finish(&plan, assembly, journal, &Session { destination, key, progress, args })
+}
+
+/// The journal and the result file that a path stands for, whichever of them it names.
+fn places(path: &Path) -> (PathBuf, PathBuf) {
+    match result::result_path(path) {
+        Some(result_path) => (path.into(), result_path),
+        None => (result::journal_path(path), path.into()),
+    }
+}
+
+struct Session<'a> {
+    destination: Destination,
+    key: Option<SigningKey>,
+    progress: ProgressLine,
+    args: &'a ResultArgs,
+}
+
+fn finish(
+    plan: &Plan,
+    assembly: Assembly,
+    mut journal: Journal,
+    session: &Session,
+) -> Result<ExitCode> {
+    let Session { destination, key, progress, args } = session;
+    if result::is_debug_build() {
+        progress.warn("this is a debug build; its figures say nothing about the hardware");
+    }
+    let has_rounds = |journal: &Journal| journal.n_records() > 1;
+    let outcome = stop_on_ctrl_c().and_then(|interrupted| {
+        let mut watch = |event: Event| show(progress, event);
+        runner::run_recorded(plan, assembly, &mut journal, &interrupted, &mut watch)
+    });
+    progress.clear();
+    let mut result = match outcome {
+        Ok(result) => result,
+        Err(error) => {
+            if !has_rounds(&journal) {
+                let _ = journal.remove();
+            }
+            return Err(error);
+        }
+    };
+
+    let text = result::seal(&mut result, key.as_ref());
+    // A full disk must not cost the figures, nor a closed pipe the word about the disk.
+    let written = destination.write(&text);
+    let printed = print(&report::render(std::slice::from_ref(&result), args.output.into()));
+    let goes_on_from = journal.path().to_owned();
+    let path = written.map_err(|error| Error::ResultNotWritten {
+        journal: goes_on_from.clone(),
+        source: Box::new(error),
+    })?;
+    progress.say(&format!("result file: {}", path.display()));
+    if result.run.ended == RunEnd::Interrupted && has_rounds(&journal) {
+        progress.say(&format!("to go on: benchinf run --resume {}", goes_on_from.display()));
+    } else {
+        journal.remove()?;
+    }
+    match printed {
+        Err(Error::Stdout(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+        printed => printed?,
+    }
+    Ok(exit_code(&result))
+}
+
+fn show(progress: &ProgressLine, event: Event) {
+    match event {
+        Event::Digesting { model } => progress.message(format!("digesting {model}")),
+        Event::Loading { model, dtype } => progress.message(format!("loading {model} {dtype}")),
+        Event::WarmUp { id } => progress.message(format!("warming up {id}")),
+        Event::Round { id, done, planned, remaining_ns, .. } => {
+            progress.round(id, done, planned, remaining_ns);
+        }
+        Event::Failed { id, reason } => progress.warn(&format!("{id} failed: {reason}")),
+    }
+}
+
+fn exit_code(result: &ResultFile) -> ExitCode {
+    let ceilings = result.ceilings.iter().map(|ceiling| &ceiling.outcome);
+    let cases = result.cases.iter().map(|case| &case.outcome);
+    let any_failed =
+        ceilings.clone().chain(cases.clone()).any(|o| matches!(o, OutcomeFile::Failed { .. }));
+    // Of a run without cases, the ceilings are what was wanted.
+    let any_measured = match result.cases.is_empty() {
+        true => ceilings.clone().any(|o| *o == OutcomeFile::Measured),
+        false => cases.clone().any(|o| *o == OutcomeFile::Measured),
+    };
+    if result.run.ended == RunEnd::Interrupted {
+        ExitCode::from(exit::INTERRUPTED)
+    } else if any_failed || !any_measured {
+        ExitCode::from(exit::FAILED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// The first Ctrl-C ends the run after the iteration under way and keeps what was measured. The
+/// second may be the same request, since wrappers such as `timeout` signal both the process and
+/// its group; the third ends the process.
+fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    let n_requests = AtomicU8::new(0);
+    ctrlc::set_handler(move || {
+        flag.store(true, Ordering::Relaxed);
+        if n_requests.fetch_add(1, Ordering::Relaxed) >= 2 {
+            std::process::exit(i32::from(exit::INTERRUPTED));
+        }
+    })
+    .map_err(Error::engine("listening for Ctrl-C"))?;
+    Ok(interrupted)
+}

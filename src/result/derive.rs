@@ -1,0 +1,170 @@
+//! All that follows from rounds and latencies: one way for a run that ended, one that was taken up
+//! again, and files that were merged.
+
+use crate::case::{Dtype, Test};
+use crate::result::file::*;
+use crate::result::{claims, roofline, warnings};
+use crate::stats;
+
+/// Chance at least that an interval holds the median, as far as the number of rounds allows.
+const COVERAGE: f64 = 0.9;
+
+/// A round is flagged beyond this many scaled deviations (Iglewicz and Hoaglin, 1993).
+const OUTLIER_SCORE: f64 = 3.5;
+
+/// Scales a median absolute deviation to the standard deviation of a normal distribution.
+const MAD_TO_SIGMA: f64 = 1.4826;
+
+/// What is known beside the rounds themselves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    /// Of the clock that measured.
+    pub clock_resolution_ns: Option<u64>,
+    /// The caches that could have served memory traffic; absent when the machine does not tell.
+    pub caches: Option<Caches>,
+}
+
+/// Caches of the whole machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caches {
+    /// All instances of the last level.
+    pub last_level_bytes: u64,
+    /// All instances of all levels.
+    pub all_bytes: u64,
+}
+
+impl Context {
+    fn of(file: &ResultFile) -> Self {
+        let cpu = &file.environment.cpu;
+        let caches = cpu.last_level_cache_bytes.map(|last_level| {
+            // The levels below are private to a core or shared by a few; each core counts one.
+            let top = cpu.caches.iter().map(|cache| cache.level).max().unwrap_or(0);
+            let holds_data = |cache: &&CacheFile| cache.kind != "instruction" && cache.level < top;
+            let sizes = cpu.caches.iter().filter(holds_data).map(|cache| cache.size_bytes.0);
+            let per_core = sizes.fold(0, u64::saturating_add);
+            let lower = per_core.saturating_mul(cpu.physical_cores.into());
+            Caches { last_level_bytes: last_level.0, all_bytes: last_level.0.saturating_add(lower) }
+        });
+        Self { clock_resolution_ns: file.environment.clock_resolution_ns, caches }
+    }
+}
+
+/// Fills in everything that is derived, whatever stood there before.
+pub(super) fn complete(file: &mut ResultFile) {
+    let context = Context::of(file);
+    let planned_rounds = file.plan.repetitions;
+    for ceiling in &mut file.ceilings {
+        ceiling.rate = rate(ceiling);
+        ceiling.claims = claims::of_ceiling(ceiling, &context);
+        ceiling.warnings = warnings::of_rounds(&ceiling.rounds, planned_rounds, &context);
+        ceiling.warnings.extend(ceiling.warm_up.as_ref().and_then(warnings::of_warm_up));
+    }
+    for case in &mut file.cases {
+        case.throughput = throughput(case);
+        case.roofline = roofline::of_case(case, &file.ceilings, context.caches);
+        case.claims = claims::of_case(case, &context);
+        case.warnings = warnings::of_rounds(&case.rounds, planned_rounds, &context);
+        case.warnings.extend(case.warm_up.as_ref().and_then(warnings::of_warm_up));
+        case.warnings.extend(case.roofline.as_ref().and_then(warnings::of_roofline));
+    }
+}
+
+/// Work of a round per second, one value for each round that the clock could see.
+pub(super) fn rates(work_per_pass: u64, rounds: &[RoundFile]) -> Vec<f64> {
+    rounds
+        .iter()
+        .filter(|round| round.total_ns > 0)
+        .map(|round| work_per_pass as f64 * round.passes as f64 / (round.total_ns as f64 / 1e9))
+        .collect()
+}
+
+/// Tokens per second over rounds; absent without any.
+pub(super) fn throughput(case: &CaseFile) -> Option<ThroughputFile> {
+    let definition = match super::convert::case_of(&case.axes).ok()?.test {
+        Test::Prefill { .. } => "prefill_tokens_per_s.v1",
+        Test::Decode { .. } => "decode_tokens_per_s.v1",
+        Test::Generate { .. } => "request_total_tokens_per_s.v1",
+    };
+    let rates = rates(case.work.tokens, &case.rounds);
+    Some(ThroughputFile {
+        definition: definition.into(),
+        mean_tokens_per_s: stats::mean(&rates)?,
+        stddev_tokens_per_s: stats::stddev(&rates),
+        median_tokens_per_s: stats::median(&rates)?,
+        interval: interval(&rates),
+        outlier_rounds: outliers(&rates),
+        rounds_tokens_per_s: rates,
+    })
+}
+
+fn rate(ceiling: &CeilingFile) -> Option<RateFile> {
+    let (unit, work) = match ceiling.gemm_size {
+        Some(_) => ("flops_per_s", ceiling.flops.0),
+        None => ("bytes_per_s", ceiling.bytes.0),
+    };
+    let rates = rates(work, &ceiling.rounds);
+    Some(RateFile {
+        unit: unit.into(),
+        median_per_s: stats::median(&rates)?,
+        best_per_s: rates.iter().copied().max_by(f64::total_cmp)?,
+        interval: interval(&rates),
+        rounds_per_s: rates,
+    })
+}
+
+/// The interval for the median that the order of the values gives; absent below two.
+pub(super) fn interval(values: &[f64]) -> Option<IntervalFile> {
+    let ranks = stats::median_interval(values.len(), COVERAGE)?;
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    Some(IntervalFile {
+        lower: sorted[ranks.lower_rank - 1],
+        upper: sorted[ranks.upper_rank - 1],
+        coverage: ranks.coverage,
+        lower_rank: ranks.lower_rank as u32,
+        upper_rank: ranks.upper_rank as u32,
+    })
+}
+
+/// Positions of values far from the others. Below five nothing is far.
+fn outliers(values: &[f64]) -> Vec<u32> {
+    let Some(median) = stats::median(values).filter(|_| values.len() >= 5) else {
+        return Vec::new();
+    };
+    let distances: Vec<f64> = values.iter().map(|v| (v - median).abs()).collect();
+    let sigma = stats::median(&distances).unwrap_or(0.0) * MAD_TO_SIGMA;
+    // Values that are all but equal have no outliers of note.
+    let far = (OUTLIER_SCORE * sigma).max(1e-3 * median.abs());
+    (0_u32..).zip(distances).filter(|(_, distance)| *distance > far).map(|(i, _)| i).collect()
+}
+
+/// Bits of the wider input of the multiply, as it is stored.
+pub(super) fn operand_bits(dtype: &str) -> Option<u32> {
+    dtype.parse::<Dtype>().ok().map(Dtype::bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_say_what_they_cover() {
+        let of = |n: u32| interval(&(1..=n).map(f64::from).collect::<Vec<_>>());
+        assert_eq!(of(1), None);
+        let five = of(5).unwrap();
+        assert_eq!((five.lower, five.upper, five.coverage), (1.0, 5.0, 0.9375));
+        let three = of(3).unwrap();
+        assert_eq!((three.lower, three.upper, three.coverage), (1.0, 3.0, 0.75));
+        let eight = of(8).unwrap();
+        assert_eq!((eight.lower, eight.upper), (2.0, 7.0));
+        assert!((0.92..0.93).contains(&eight.coverage));
+    }
+
+    #[test]
+    fn a_round_far_from_the_others_is_flagged() {
+        assert_eq!(outliers(&[10.0, 10.1, 9.9, 10.05, 5.0]), [4]);
+        assert_eq!(outliers(&[10.0, 10.0, 10.0, 10.0, 10.001]), [0; 0]);
+        assert_eq!(outliers(&[1.0, 2.0, 3.0, 4.0, 5.0]), [0; 0]);
+        assert_eq!(outliers(&[10.0, 10.0, 1.0]), [0; 0]);
+    }
+}

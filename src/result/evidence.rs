@@ -1,0 +1,279 @@
+//! The wire types of what stands behind a figure: checks, conditions, ceilings, claims, warnings
+//! and digests.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::result::file::{OutcomeFile, RoundFile, WarmUpFile};
+use crate::units::{Bytes, Flops};
+
+/// What every pass was held against; none that failed is in the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckFile {
+    /// Id of the reference.
+    pub reference: String,
+    /// The reference in words.
+    pub description: String,
+    /// Passes looked at.
+    pub passes: u64,
+    /// Values compared in each.
+    pub values: u64,
+    /// Largest difference of any pass, as a share of the largest reference value.
+    pub max_error: f64,
+    /// The largest error that rounding explains.
+    pub tolerance: f64,
+}
+
+/// What the machine did during a round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConditionsFile {
+    /// Dependent integer steps per second on one core just before the round; its ratio between
+    /// two moments is the ratio of clocks.
+    pub core_speed_before_per_s: Option<f64>,
+    /// The same just after it.
+    pub core_speed_after_per_s: Option<f64>,
+    /// Share of all processors' time that other processes took.
+    pub other_load_share: Option<f64>,
+    /// Share of all processors' time that the hypervisor gave to others.
+    pub steal_share: Option<f64>,
+    /// Throttle events of all cores.
+    pub throttle_events: Option<u64>,
+    /// Mean frequency that the system reports.
+    pub frequency_hz: Option<u64>,
+    /// Times that a thread of this process had to make room for another.
+    pub involuntary_switches: Option<u64>,
+    /// Page faults that had to wait for a disk.
+    pub major_faults: Option<u64>,
+}
+
+/// A ceiling: what a probe reached in the same run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CeilingFile {
+    /// The axes in one word. Unique in the file.
+    pub id: String,
+    /// `gemm`, `memory_read`, `memory_copy` or `memory_triad`.
+    pub probe: String,
+    /// Number format of both factors; absent for memory.
+    pub dtype: Option<String>,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Processor threads.
+    pub n_threads: u32,
+    /// Instruction set of the kernel that ran.
+    pub kernel: Option<String>,
+    /// Rows and columns of every factor; absent for memory.
+    pub gemm_size: Option<u32>,
+    /// Memory that a pass touches, each byte once; absent for a product.
+    pub working_set_bytes: Option<Bytes>,
+    /// Dense operations of a pass.
+    pub flops: Flops,
+    /// Bytes that must cross between memory and processor in a pass, a written one once.
+    pub bytes: Bytes,
+    /// What became of it.
+    pub outcome: OutcomeFile,
+    /// The warm-up, if there was one.
+    pub warm_up: Option<WarmUpFile>,
+    /// The rounds, in order.
+    pub rounds: Vec<RoundFile>,
+    /// What every pass was held against.
+    pub check: Option<CheckFile>,
+    /// What it reached; absent without rounds.
+    pub rate: Option<RateFile>,
+    /// What that proves.
+    pub claims: Option<ClaimsFile>,
+    /// What casts doubt on it.
+    pub warnings: Vec<WarningFile>,
+}
+
+/// A rate over rounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RateFile {
+    /// `flops_per_s` or `bytes_per_s`.
+    pub unit: String,
+    /// One value per round.
+    pub rounds_per_s: Vec<f64>,
+    /// Median of the rounds.
+    pub median_per_s: f64,
+    /// The best round: the ceiling.
+    pub best_per_s: f64,
+    /// Interval for the median; absent for one round.
+    pub interval: Option<IntervalFile>,
+}
+
+/// An interval for the median of the rounds, from their order alone: no distribution is assumed,
+/// only that rounds are exchangeable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IntervalFile {
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+    /// Chance that such an interval holds the median, at this number of rounds.
+    pub coverage: f64,
+    /// Rank of the lower end among the sorted rounds, counted from 1.
+    pub lower_rank: u32,
+    /// Rank of the upper end.
+    pub upper_rank: u32,
+}
+
+/// Which ceiling a case is nearest to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BoundFile {
+    /// Arithmetic.
+    Compute,
+    /// Memory traffic.
+    Memory,
+}
+
+/// A case against the ceilings that were measured in the same run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RooflineFile {
+    /// Operations per second, by the median round.
+    pub flops_per_s: f64,
+    /// Bytes per second that must at least have moved, by the median round.
+    pub bytes_per_s: f64,
+    /// Id of the ceiling of arithmetic.
+    pub compute_ceiling: Option<String>,
+    /// Share of it.
+    pub compute_share: Option<f64>,
+    /// Id of the ceiling of memory; absent where a cache may serve the case.
+    pub memory_ceiling: Option<String>,
+    /// Share of it.
+    pub memory_share: Option<f64>,
+    /// The ceiling with the larger share; absent without ceilings.
+    pub bound: Option<BoundFile>,
+    /// Its share. Above 1 the ceiling is under-measured.
+    pub ceiling_share: Option<f64>,
+    /// All that in a sentence.
+    pub sentence: String,
+}
+
+/// What the measurements prove, and what they suggest; the two are never mixed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClaimsFile {
+    /// Existence: the device did at least this, once, in this window. No statistics.
+    pub existence: Vec<ExistenceFile>,
+    /// Claims that cannot be made, each with the reason.
+    pub absent: BTreeMap<String, String>,
+    /// What it usually does at least; absent for one round.
+    pub typical: Option<TypicalFile>,
+}
+
+/// What is claimed to have been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QuantityFile {
+    /// Dense operations, two per multiply-accumulate.
+    Operations,
+    /// Bytes that crossed between memory and processor.
+    Bytes,
+}
+
+/// A floor with its proof: work ÷ (bracket + clock resolution).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExistenceFile {
+    /// What was done.
+    pub quantity: QuantityFile,
+    /// Id of the definition by which it is counted.
+    pub definition: String,
+    /// Width of the wider input of the multiply, as stored; absent for bytes.
+    pub operand_bits: Option<u32>,
+    /// How much of it, exactly, in the window.
+    pub work: u64,
+    /// Wall-clock time from before the first operation was given out until after the last one was
+    /// done.
+    pub bracket_ns: u64,
+    /// The clock's resolution, added to the bracket.
+    pub clock_resolution_ns: u64,
+    /// The window: a pass of this round of the case, counted from 0 …
+    pub round_idx: u32,
+    /// … and this pass of the round.
+    pub pass_idx: u64,
+    /// Id of the reference that its output was held against.
+    pub check: String,
+    /// The floor.
+    pub per_second_at_least: f64,
+    /// Total processing performance at least: operations per second ÷ 10¹² × `operand_bits`;
+    /// absent for bytes.
+    pub tpp_at_least: Option<f64>,
+}
+
+/// A one-sided bound on the median of rounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TypicalFile {
+    /// `tokens_per_s`, `flops_per_s` or `bytes_per_s`.
+    pub unit: String,
+    /// The slowest round.
+    pub per_second_at_least: f64,
+    /// Chance that the slowest of so many rounds is below the median: 1 − 2⁻ⁿ.
+    pub confidence: f64,
+    /// Rounds.
+    pub n_rounds: u32,
+}
+
+/// Something that casts doubt on a figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WarningFile {
+    /// Which kind.
+    pub kind: String,
+    /// What was seen.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
+    /// The figures behind it.
+    pub figures: BTreeMap<String, f64>,
+}
+
+/// Values far from the others. They are flagged, and counted like all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutliersFile {
+    /// Q1 − 3·IQR, 0 at least.
+    pub low_fence_ns: u64,
+    /// Q3 + 3·IQR.
+    pub high_fence_ns: u64,
+    /// Values below the low fence.
+    pub low: u64,
+    /// Values above the high fence.
+    pub high: u64,
+}
+
+/// Digests that find what was changed after the run. They do not show who wrote the file, unless
+/// it is signed, and never that a run happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IntegrityFile {
+    /// `sha256`.
+    pub algorithm: String,
+    /// How a record becomes bytes: `sorted_keys.v1`.
+    pub canonical: String,
+    /// Digest of each record, in the order of the chain.
+    pub records: Vec<RecordDigestFile>,
+    /// The end of the chain over all of them.
+    pub head: String,
+    /// Signature of the head, if it was asked for.
+    pub signature: Option<SignatureFile>,
+    /// Digest of this file's text, with zeros in place of this digest.
+    pub file_sha256: String,
+}
+
+/// The digest of one record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordDigestFile {
+    /// A key of the file, or `cases/` or `ceilings/` with an id.
+    pub record: String,
+    /// SHA-256 of its canonical form.
+    pub sha256: String,
+}
+
+/// A signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignatureFile {
+    /// `ed25519`.
+    pub algorithm: String,
+    /// The public key in hexadecimal. Whoever checks must know it from elsewhere.
+    pub public_key: String,
+    /// The signature in hexadecimal.
+    pub signature: String,
+}

@@ -1,0 +1,207 @@
+//! What casts doubt on a figure: each with what was seen, and what to do.
+
+use std::collections::BTreeMap;
+
+use crate::measure::{self, Drift};
+use crate::result::derive::{Context, rates};
+use crate::result::file::*;
+use crate::stats;
+
+/// Shares from which others' use of the processors is worth saying.
+const LOAD_WORTH_SAYING: f64 = 0.05;
+/// A clock that changes less than this is as steady as clocks are.
+const CLOCK_STEADY_WITHIN: f64 = 0.05;
+/// Rounds whose standard deviation is beyond this share of their mean are noisy.
+const NOISY_BEYOND: f64 = 0.1;
+/// Rounds from which an interval for the median covers it with more than 90 %.
+const ROUNDS_WANTED: u32 = 5;
+/// A pass of fewer clock steps than this is not well measured.
+const CLOCK_STEPS_WANTED: u64 = 1_000;
+
+/// Something that casts doubt on a figure.
+#[derive(Clone, Debug, PartialEq)]
+enum Warning {
+    Drift(Drift),
+    ClockChange { slowest: f64, fastest: f64 },
+    Throttled { events: u64 },
+    OtherLoad { share: f64 },
+    Steal { share: f64 },
+    Noisy { share: f64 },
+    FewRounds { rounds: u32, planned: u32 },
+    ShortPasses { pass_ns: u64, resolution_ns: u64 },
+    WarmUpCutShort,
+    CeilingUnderMeasured { share: f64 },
+}
+
+/// Warnings from rounds alone, so that they can be found again from a file.
+pub(super) fn of_rounds(rounds: &[RoundFile], planned: u32, context: &Context) -> Vec<WarningFile> {
+    if rounds.is_empty() {
+        return Vec::new();
+    }
+    let blocks: Vec<u64> = rounds.iter().flat_map(|r| r.block_pass_ns.iter().copied()).collect();
+    let conditions = || rounds.iter().filter_map(|round| round.conditions.as_ref());
+    let mean_share = |share: fn(&ConditionsFile) -> Option<f64>| {
+        stats::mean(&conditions().filter_map(share).collect::<Vec<_>>())
+            .filter(|share| *share > LOAD_WORTH_SAYING)
+    };
+    let throttled: u64 =
+        conditions().filter_map(|c| c.throttle_events).fold(0, u64::saturating_add);
+    let n_rounds = rounds.len() as u32;
+    let per_pass = rates(1, rounds);
+    let variation = stats::stddev(&per_pass).zip(stats::mean(&per_pass)).map(|(sd, m)| sd / m);
+    let pass_ns = rounds.iter().map(|round| round.min_pass_ns).min().unwrap_or(0);
+    let too_coarse =
+        context.clock_resolution_ns.filter(|ns| pass_ns < ns.saturating_mul(CLOCK_STEPS_WANTED));
+
+    let warnings = [
+        measure::drift(&blocks).map(Warning::Drift),
+        clock_change(conditions()),
+        (throttled > 0).then_some(Warning::Throttled { events: throttled }),
+        mean_share(|c| c.other_load_share).map(|share| Warning::OtherLoad { share }),
+        mean_share(|c| c.steal_share).map(|share| Warning::Steal { share }),
+        variation.filter(|v| *v > NOISY_BEYOND).map(|share| Warning::Noisy { share }),
+        (n_rounds < ROUNDS_WANTED).then_some(Warning::FewRounds { rounds: n_rounds, planned }),
+        too_coarse.map(|resolution_ns| Warning::ShortPasses { pass_ns, resolution_ns }),
+    ];
+    warnings.into_iter().flatten().map(|warning| warning.file()).collect()
+}
+
+/// A warm-up that a maximum ended before its passes were steady.
+pub(super) fn of_warm_up(warm_up: &WarmUpFile) -> Option<WarningFile> {
+    let cut_short = warm_up.steady == Some(false) && warm_up.passes > 1;
+    cut_short.then(|| Warning::WarmUpCutShort.file())
+}
+
+/// A case above a ceiling.
+pub(super) fn of_roofline(roofline: &RooflineFile) -> Option<WarningFile> {
+    let share = roofline.ceiling_share.filter(|share| *share > 1.0)?;
+    Some(Warning::CeilingUnderMeasured { share }.file())
+}
+
+fn clock_change<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Option<Warning> {
+    let speeds: Vec<f64> = conditions
+        .flat_map(|c| [c.core_speed_before_per_s, c.core_speed_after_per_s])
+        .flatten()
+        .filter(|speed| *speed > 0.0)
+        .collect();
+    let slowest = speeds.iter().copied().min_by(f64::total_cmp)?;
+    let fastest = speeds.iter().copied().max_by(f64::total_cmp)?;
+    let changed = fastest / slowest - 1.0 > CLOCK_STEADY_WITHIN;
+    changed.then_some(Warning::ClockChange { slowest, fastest })
+}
+
+impl Warning {
+    fn kind(&self) -> &'static str {
+        match self {
+            Warning::Drift(Drift::Trend { .. }) => "trend",
+            Warning::Drift(Drift::Step { .. }) => "step",
+            Warning::ClockChange { .. } => "clock_change",
+            Warning::Throttled { .. } => "throttled",
+            Warning::OtherLoad { .. } => "other_load",
+            Warning::Steal { .. } => "steal",
+            Warning::Noisy { .. } => "noisy",
+            Warning::FewRounds { .. } => "few_rounds",
+            Warning::ShortPasses { .. } => "short_passes",
+            Warning::WarmUpCutShort => "warm_up_cut_short",
+            Warning::CeilingUnderMeasured { .. } => "ceiling_under_measured",
+        }
+    }
+
+    fn message(&self) -> String {
+        let percent = |share: &f64| format!("{:.1} %", share.abs() * 100.0);
+        let slower = |change: &f64| if *change > 0.0 { "slower" } else { "faster" };
+        match self {
+            Warning::Drift(Drift::Trend { change, .. }) => {
+                format!("passes became {} {} from first to last", percent(change), slower(change))
+            }
+            Warning::Drift(Drift::Step { index, change, .. }) => format!(
+                "passes became {} {} at once, at block {index} of the series",
+                percent(change),
+                slower(change)
+            ),
+            Warning::ClockChange { slowest, fastest } => format!(
+                "a core ran {} faster around some rounds than around others",
+                percent(&(fastest / slowest - 1.0))
+            ),
+            Warning::Throttled { events } => format!("the processor throttled {events} times"),
+            Warning::OtherLoad { share } => {
+                format!("other processes took {} of the processors' time", percent(share))
+            }
+            Warning::Steal { share } => {
+                format!("the hypervisor gave {} of the processors' time to others", percent(share))
+            }
+            Warning::Noisy { share } => {
+                format!("the standard deviation of rounds is {} of their mean", percent(share))
+            }
+            Warning::FewRounds { rounds, planned } => {
+                format!(
+                    "{rounds} of {planned} planned rounds were measured, and {ROUNDS_WANTED} are wanted"
+                )
+            }
+            Warning::ShortPasses { pass_ns, resolution_ns } => {
+                format!("a pass of {pass_ns} ns is short for a clock of {resolution_ns} ns")
+            }
+            Warning::WarmUpCutShort => "warm-up ended before passes were steady".into(),
+            Warning::CeilingUnderMeasured { share } => {
+                format!("the case reached {} of the ceiling it was held against", percent(share))
+            }
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self {
+            Warning::Drift(_) => {
+                "let the machine settle, warm up longer (-w), or find what changed"
+            }
+            Warning::ClockChange { .. } => {
+                "fix the frequency (governor `performance`, no boost) and compare within one run only"
+            }
+            Warning::Throttled { .. } => "improve cooling or lower the power target",
+            Warning::OtherLoad { .. } => "stop other programs, or leave them a core with -t",
+            Warning::Steal { .. } => "use a machine or an instance with processors of its own",
+            Warning::Noisy { .. } => "measure longer rounds (--min-time) or more of them (-r)",
+            Warning::FewRounds { .. } => "give it -r 5 or more, and more --max-time",
+            Warning::ShortPasses { .. } => "give it more work per pass (-p, -n, -b)",
+            Warning::WarmUpCutShort => "warm up longer (-w, --min-time)",
+            Warning::CeilingUnderMeasured { .. } => {
+                "do not trust the share: measure the ceilings alone with `benchinf probe`"
+            }
+        }
+    }
+
+    fn figures(&self) -> BTreeMap<String, f64> {
+        let figures: Vec<(&str, f64)> = match *self {
+            Warning::Drift(Drift::Trend { change, p_value }) => {
+                vec![("change", change), ("p_value", p_value)]
+            }
+            Warning::Drift(Drift::Step { index, change, p_value }) => {
+                vec![("block", index as f64), ("change", change), ("p_value", p_value)]
+            }
+            Warning::ClockChange { slowest, fastest } => {
+                vec![("slowest_per_s", slowest), ("fastest_per_s", fastest)]
+            }
+            Warning::Throttled { events } => vec![("events", events as f64)],
+            Warning::OtherLoad { share }
+            | Warning::Steal { share }
+            | Warning::Noisy { share }
+            | Warning::CeilingUnderMeasured { share } => vec![("share", share)],
+            Warning::FewRounds { rounds, planned } => {
+                vec![("rounds", rounds.into()), ("planned", planned.into())]
+            }
+            Warning::ShortPasses { pass_ns, resolution_ns } => {
+                vec![("pass_ns", pass_ns as f64), ("resolution_ns", resolution_ns as f64)]
+            }
+            Warning::WarmUpCutShort => vec![],
+        };
+        figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn file(&self) -> WarningFile {
+        WarningFile {
+            kind: self.kind().into(),
+            message: self.message(),
+            advice: self.advice().into(),
+            figures: self.figures(),
+        }
+    }
+}

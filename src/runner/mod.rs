@@ -1,0 +1,159 @@
+//! Runs a plan: probes and cases in interleaved rounds (A B C A B C …), so that drift of the
+//! machine does not look like a difference between cases. Whatever happens goes at once to whoever
+//! records it.
+
+mod budget;
+mod items;
+mod recorded;
+mod rounds;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::case::Dtype;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernels::Threads;
+use crate::measure::Clock;
+use crate::model::Decoder;
+use crate::model::weights::Weights;
+use crate::plan::{Plan, PlannedCase};
+use crate::result::Record;
+use crate::result::file::RunEnd;
+use crate::workload;
+
+pub use items::{Item, ItemState, items};
+pub use recorded::{begin, note_resumed, resume, run_recorded};
+
+/// What is going on, for whoever watches.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A checkpoint's files are being digested.
+    Digesting {
+        /// The model's label.
+        model: &'a str,
+    },
+    /// Weights are being loaded or drawn.
+    Loading {
+        /// The model's label.
+        model: &'a str,
+        /// The format.
+        dtype: Dtype,
+    },
+    /// The warm-up of a case or probe begins.
+    WarmUp {
+        /// Its id.
+        id: &'a str,
+    },
+    /// A round begins.
+    Round {
+        /// The id of the case or probe.
+        id: &'a str,
+        /// Counted from 0.
+        round_idx: u32,
+        /// Rounds finished, over all cases and probes.
+        done: u64,
+        /// Rounds planned, over all cases and probes.
+        planned: u64,
+        /// What the rest will take, as far as is known.
+        remaining_ns: Option<u64>,
+    },
+    /// A case or probe failed; the run goes on without it.
+    Failed {
+        /// Its id.
+        id: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+}
+
+/// Who watches a run, and who keeps what happens in it.
+pub struct Observers<'a> {
+    /// Set to end the run after the iteration under way.
+    pub interrupted: &'a AtomicBool,
+    /// Told about progress.
+    pub watch: &'a mut (dyn FnMut(Event) + Send),
+    /// Given every record with the time it was made. An error ends the run.
+    pub record: &'a mut (dyn FnMut(u64, Record) -> Result<()> + Send),
+}
+
+/// Runs what `items` say is still to be done of `plan`. Interrupting ends the run after the pass
+/// under way; what was measured until then was recorded.
+///
+/// # Errors
+/// What keeps the run from starting (the device, the weights), or from being recorded. A case that
+/// fails is a record.
+pub fn run<'a>(
+    plan: &'a Plan,
+    items: Vec<ItemState>,
+    clock: &'a (impl Clock + Sync),
+    observers: Observers<'a>,
+) -> Result<RunEnd> {
+    let device = Device::open(plan.settings.device)?;
+    let mut threads = Threads::default();
+    // A system that refuses threads does so here, and not in the middle of a run.
+    for item in items.iter().filter(|item| !item.is_done(plan)) {
+        threads.run(item.n_threads, || ())?;
+    }
+    let needed = |planned: &PlannedCase| {
+        let id = planned.case.id();
+        items.iter().any(|item| item.id == id && !item.is_done(plan))
+    };
+    let cases: Vec<&PlannedCase> = plan.cases.iter().filter(|planned| needed(planned)).collect();
+    let decoders = load(plan, &cases, &device, &mut threads, observers.watch)?;
+    rounds::Run::new(plan, items, clock, device, decoders, observers).all_rounds(&mut threads)
+}
+
+/// The logits after the last token of `prompt`, on a plan whose only case is a prefill of as
+/// many tokens: what the numerics are checked by.
+///
+/// # Errors
+/// [`Error::TokenOutOfRange`], or what is wrong with device, weights or logits.
+pub fn last_logits(plan: &Plan, prompt: &[u32]) -> Result<Vec<f32>> {
+    let planned = &plan.cases[0];
+    let PlannedCase { case, model_idx, .. } = planned;
+    let spec = &plan.models[*model_idx];
+    let vocab_size = spec.config.vocab_size;
+    if let Some(&token) = prompt.iter().find(|&&token| token as usize >= vocab_size) {
+        return Err(Error::TokenOutOfRange { token, vocab_size, model: spec.label.clone() });
+    }
+    let device = Device::open(case.device)?;
+    let mut threads = Threads::default();
+    let decoders = load(plan, &[planned], &device, &mut threads, &mut |_| {})?;
+    let decoder = &decoders[&(*model_idx, case.dtype)];
+    threads.run(case.n_threads, || workload::last_logits(decoder, &device, prompt))?
+}
+
+/// A model's index in the plan, and a format.
+type WeightSet = (usize, Dtype);
+
+/// Every set of weights that the cases need, on as many threads as any of them uses.
+fn load(
+    plan: &Plan,
+    cases: &[&PlannedCase],
+    device: &Device,
+    threads: &mut Threads,
+    watch: &mut (dyn FnMut(Event) + Send),
+) -> Result<HashMap<WeightSet, Arc<Decoder>>> {
+    let n_threads = cases.iter().map(|p| p.case.n_threads).max().unwrap_or(1);
+    let set_of = |planned: &PlannedCase| (planned.model_idx, planned.case.dtype);
+    let mut decoders = HashMap::new();
+    for (model_idx, dtype) in plan.weight_sets() {
+        let alike = cases.iter().filter(|planned| set_of(planned) == (model_idx, dtype));
+        let Some(n_positions) = alike.map(|planned| planned.case.n_positions()).max() else {
+            continue;
+        };
+        let spec = &plan.models[model_idx];
+        watch(Event::Loading { model: &spec.label, dtype });
+        let decoder = threads.run(n_threads, || {
+            let weights = Weights::open(spec, plan.settings.seed, dtype, device.engine())?;
+            Decoder::new(&spec.config, &weights, n_positions as usize)
+        })??;
+        decoders.insert((model_idx, dtype), Arc::new(decoder));
+    }
+    device.synchronize()?;
+    Ok(decoders)
+}

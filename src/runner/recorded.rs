@@ -1,0 +1,199 @@
+//! A run with its journal: begun, or taken up again where it was cut off.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use crate::error::{Error, Result};
+use crate::measure::{self, Clock as _, MonotonicClock, OffsetClock};
+use crate::model::ModelSpec;
+use crate::model::weights::Weights;
+use crate::plan::{MAX_THREADS, Plan, PlannedCase, PlannedProbe};
+use crate::probe::ProbeSizes;
+use crate::result::file::{OutcomeFile, ResultFile, RunEnd, RunFile};
+use crate::result::{self, Assembly, Entry, FORMAT_VERSION, Journal, Record};
+use crate::runner::{Event, Observers, items, run};
+use crate::units::Bytes;
+
+/// Begins a run: says in its journal what will be measured, on what and by what. `command_line`
+/// is recorded as it is.
+///
+/// # Errors
+/// What is wrong with a checkpoint's files, or [`Error::Journal`].
+pub fn begin(
+    plan: &Plan,
+    command_line: Vec<String>,
+    journal: &mut Journal,
+    watch: &mut (dyn FnMut(Event) + Send),
+) -> Result<Assembly> {
+    let file = unmeasured(plan, command_line, watch)?;
+    let record = Record::Begin { file: Box::new(file.clone()) };
+    journal.append(&Entry { at_ns: 0, record })?;
+    Assembly::new(file)
+        .map_err(|problem| Error::JournalFile { path: journal.path().into(), problem })
+}
+
+/// The result file before anything was measured.
+pub(super) fn unmeasured(
+    plan: &Plan,
+    command_line: Vec<String>,
+    watch: &mut (dyn FnMut(Event) + Send),
+) -> Result<ResultFile> {
+    let started = measure::utc_now();
+    let mut plan_file = result::plan_file(plan);
+    for (spec, model) in plan.models.iter().zip(&mut plan_file.models) {
+        watch(Event::Digesting { model: &spec.label });
+        model.weights_sha256 = Weights::sha256(spec)?;
+    }
+    let skipped = |skip: &Option<String>, outcome: OutcomeFile| {
+        skip.clone().map_or(outcome, |reason| OutcomeFile::Skipped { reason })
+    };
+    let cases = plan.cases.iter().map(|planned| {
+        let mut case = result::case_file(&planned.case, &plan.models[planned.model_idx].config);
+        case.outcome = skipped(&planned.skip, case.outcome);
+        case
+    });
+    let ceilings = plan.probes.iter().map(|planned| {
+        let mut ceiling = result::ceiling_file(&planned.probe, &plan.probe_sizes);
+        ceiling.outcome = skipped(&planned.skip, ceiling.outcome);
+        ceiling
+    });
+    Ok(ResultFile {
+        format_version: FORMAT_VERSION,
+        tool: result::tool(),
+        run: RunFile {
+            // Differs between any two runs: the time in nanoseconds, and the process.
+            id: format!("{:x}-{:x}", started.as_nanosecond(), std::process::id()),
+            started: started.to_string(),
+            finished: started.to_string(),
+            duration_ns: 0,
+            // Until it has ended in another way.
+            ended: RunEnd::Interrupted,
+            command_line,
+            time_to_first_iteration_ns: None,
+            resumed: Vec::new(),
+            merged: Vec::new(),
+        },
+        environment: result::environment(),
+        plan: plan_file,
+        cases: cases.collect(),
+        ceilings: ceilings.collect(),
+        integrity: None,
+    })
+}
+
+/// Measures what is still to be done, writing each record to the journal, and gives the result.
+/// Time goes on where the last record left it.
+///
+/// # Errors
+/// As [`run`]; the journal keeps what was measured until then.
+pub fn run_recorded(
+    plan: &Plan,
+    mut assembly: Assembly,
+    journal: &mut Journal,
+    interrupted: &AtomicBool,
+    watch: &mut (dyn FnMut(Event) + Send),
+) -> Result<ResultFile> {
+    let clock = OffsetClock::new(MonotonicClock::default(), assembly.last_ns());
+    let states = items(plan, Some(assembly.file()));
+    let mut record = |at_ns, record| {
+        let entry = Entry { at_ns, record };
+        journal.append(&entry)?;
+        assembly
+            .apply(&entry)
+            .map_err(|problem| Error::JournalFile { path: journal.path().into(), problem })
+    };
+    let observers = Observers { interrupted, watch, record: &mut record };
+    let ended = run(plan, states, &clock, observers)?;
+    Ok(assembly.finish(ended, measure::utc_now().to_string(), clock.now_ns()))
+}
+
+/// Reads a journal back and makes its plan again, if this is still the build, the machine, and the
+/// models with which the run began: the rounds of two builds are not one measurement.
+///
+/// # Errors
+/// What is wrong with the journal, or [`Error::CannotResume`] with what has changed.
+pub fn resume(path: &Path) -> Result<(Plan, Assembly, Journal)> {
+    let recovered = result::recover(path)?;
+    let (assembly, journal) = (recovered.assembly, recovered.journal);
+    let cannot = |problem: String| Error::CannotResume { path: path.into(), problem };
+    result::check_same_build(&assembly.file().tool, &result::tool())
+        .and_then(|()| {
+            result::check_same_machine(&assembly.file().environment, &result::environment())
+        })
+        .map_err(|problem| {
+            cannot(format!(
+                "{problem}; the rounds of two builds or machines are not one measurement"
+            ))
+        })?;
+    let plan = plan_of(assembly.file(), &cannot)?;
+    Ok((plan, assembly, journal))
+}
+
+/// Notes in the journal that the run goes on.
+///
+/// # Errors
+/// [`Error::Journal`].
+pub fn note_resumed(plan: &Plan, assembly: &mut Assembly, journal: &mut Journal) -> Result<()> {
+    // A run that only lacks its result file writes nothing: the disk may still be full.
+    if items(plan, Some(assembly.file())).iter().all(|item| item.is_done(plan)) {
+        return Ok(());
+    }
+    let at = measure::utc_now().to_string();
+    let entry = Entry { at_ns: assembly.last_ns(), record: Record::Resumed { at } };
+    journal.append(&entry)?;
+    assembly
+        .apply(&entry)
+        .map_err(|problem| Error::JournalFile { path: journal.path().into(), problem })
+}
+
+/// The plan that a file was measured by.
+fn plan_of(file: &ResultFile, cannot: &dyn Fn(String) -> Error) -> Result<Plan> {
+    let mut models = Vec::new();
+    for model in &file.plan.models {
+        let argument = if model.origin == result::BUILTIN { &model.label } else { &model.origin };
+        let spec = ModelSpec { label: model.label.clone(), ..ModelSpec::resolve(argument)? };
+        if spec.config.to_json() != model.config || Weights::sha256(&spec)? != model.weights_sha256
+        {
+            return Err(cannot(format!("the model {} is no longer what it was", model.origin)));
+        }
+        models.push(spec);
+    }
+    // What was never tried may be tried now; what could not be run still cannot.
+    let skip = |outcome: &OutcomeFile| match outcome {
+        OutcomeFile::Skipped { reason } if !result::is_not_yet(outcome) => Some(reason.clone()),
+        _ => None,
+    };
+    let mut cases = Vec::new();
+    for case in &file.cases {
+        let model_idx = models.iter().position(|model| model.label == case.axes.model);
+        let model_idx =
+            model_idx.ok_or_else(|| cannot(format!("case {} has no model", case.id)))?;
+        let live = result::case_of(&case.axes).map_err(cannot)?;
+        if result::case_file(&live, &models[model_idx].config).work != case.work {
+            return Err(cannot(format!("case {} is counted otherwise by this build", case.id)));
+        }
+        cases.push(PlannedCase { case: live, model_idx, skip: skip(&case.outcome) });
+    }
+    let mut probes = Vec::new();
+    for ceiling in &file.ceilings {
+        let probe = result::probe_of(ceiling).map_err(cannot)?;
+        probes.push(PlannedProbe { probe, skip: skip(&ceiling.outcome) });
+    }
+    let n_threads = |planned: &PlannedProbe| planned.probe.n_threads;
+    let of_cases = cases.iter().map(|planned| planned.case.n_threads);
+    let mut all_threads = of_cases.chain(probes.iter().map(n_threads));
+    if let Some(n) = all_threads.find(|n| *n == 0 || *n > MAX_THREADS) {
+        return Err(cannot(format!("{n} threads cannot be asked for")));
+    }
+    let sizes = probe_sizes(file);
+    let settings = result::settings_of(&file.plan).map_err(cannot)?;
+    Plan::from_parts(models, cases, (probes, sizes), settings, None)
+}
+
+/// The sizes with which a file's probes ran.
+fn probe_sizes(file: &ResultFile) -> ProbeSizes {
+    let default = ProbeSizes::for_cache(None);
+    let gemm_size = file.ceilings.iter().find_map(|c| c.gemm_size).unwrap_or(default.gemm_size);
+    let working_set: Option<Bytes> = file.ceilings.iter().find_map(|c| c.working_set_bytes);
+    ProbeSizes { gemm_size, working_set: working_set.unwrap_or(default.working_set) }
+}

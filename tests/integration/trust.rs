@@ -1,0 +1,387 @@
+//! Result files that survive: digests, signatures, merging, the schema, and runs that were killed.
+
+use std::path::Path;
+
+use benchinf::result::{self, Verdict};
+
+use crate::{Sandbox, repository};
+
+fn fixture() -> Vec<u8> {
+    std::fs::read(repository("tests/data/results/valid/v1.1.json")).unwrap()
+}
+
+fn says(sandbox: &Sandbox, args: &str, code: i32, words: &str) {
+    let output = sandbox.benchinf(args).assert().code(code);
+    let output = output.get_output();
+    let text = [output.stdout.clone(), output.stderr.clone()].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(text.contains(words), "{args}: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn one_changed_byte_anywhere_is_found() {
+    let good = fixture();
+    assert!(matches!(result::verify(&good), Verdict::Intact { .. }));
+    let (mut altered, mut unreadable) = (0, 0);
+    // Every seventh place with one bit, and some with another byte that JSON allows there.
+    for at in (0..good.len()).step_by(7) {
+        for change in [good[at] ^ (1 << (at % 8)), b' ', b'0', b'"'] {
+            if change == good[at] {
+                continue;
+            }
+            let mut spoiled = good.clone();
+            spoiled[at] = change;
+            match result::verify(&spoiled) {
+                Verdict::Intact { .. } => panic!("byte {at} as {change:#x} goes unnoticed"),
+                Verdict::Altered { records } => {
+                    assert!(!records.is_empty());
+                    altered += 1;
+                }
+                Verdict::Unreadable { .. } => unreadable += 1,
+                Verdict::NoDigests => panic!("byte {at} as {change:#x} takes the digests away"),
+            }
+        }
+    }
+    assert!(altered > 1_000 && unreadable > 1_000, "{altered} {unreadable}");
+}
+
+#[test]
+fn verify_names_the_record_that_was_altered() {
+    let sandbox = Sandbox::new();
+    let good = String::from_utf8(fixture()).unwrap();
+    let write = |text: &str| std::fs::write(sandbox.path("x.json"), text).unwrap();
+    let check = |text: &str, code, words: &str| {
+        write(text);
+        says(&sandbox, "verify x.json", code, words);
+    };
+    check(&good, 0, "x.json: intact, not signed");
+    check(&good.replacen("\"seed\": 0", "\"seed\": 1", 1), 1, "altered (plan)");
+    check(
+        &good.replacen("\"ended\": \"completed\"", "\"ended\": \"time_up\"", 1),
+        1,
+        "altered (run)",
+    );
+    check(
+        &good.replacen("\"n_prompt\": 16", "\"n_prompt\": 17", 1),
+        1,
+        "altered (cases/tiny/f32/cpu/t2/b1/pp16@d0)",
+    );
+    check(
+        &good.replacen("\"gemm_size\": 2048", "\"gemm_size\": 2049", 1),
+        1,
+        "altered (ceilings/gemm/",
+    );
+    check(&good.replacen("{\n", "{\n\"extra\": 1,\n", 1), 1, "altered (extra");
+    check(&format!("{good}\n"), 1, "layout: every record is intact");
+    check(&good.replacen("\"head\": \"", "\"head\": \"0", 1), 1, "altered (integrity");
+    let start = good.find("  \"integrity\"").unwrap();
+    let cut = format!("{}\n}}\n", good[..start].trim_end().trim_end_matches(','));
+    check(&cut, 1, "altered (integrity)");
+    check("{}", 2, "unreadable");
+    check(&good[..good.len() / 2], 2, "unreadable");
+    check(&good.replacen("\"1.1\"", "\"2.0\"", 1), 2, "newer than this benchinf reads");
+    check(&good.replacen("\"seed\": 0", "\"seed\": NaN", 1), 2, "unreadable");
+    check(&good.replacen("\"seed\": 0", "\"seed\": 1e999", 1), 2, "unreadable");
+    says(&sandbox, "verify missing.json", 2, "cannot read missing.json");
+    write(&good.replacen("\"seed\": 0", "\"seed\": 1", 1));
+    says(&sandbox, "report x.json", 0, "warning: x.json: altered since it was written (plan)");
+    std::fs::write(sandbox.path("y.json"), &good).unwrap();
+    says(&sandbox, "merge x.json y.json --out z.json", 2, "was altered since it was written");
+}
+
+#[test]
+fn signatures_tell_whose_file_it_is() {
+    let sandbox = Sandbox::new();
+    says(&sandbox, "keygen a.key", 0, "public key: a.key.pub");
+    says(&sandbox, "keygen b.key", 0, "public key: b.key.pub");
+    says(&sandbox, "keygen a.key", 2, "exists already");
+    let run = "-m tiny -p 4 -n 0 -r 1 --min-time 0 --no-ceilings -q --out";
+    sandbox.benchinf(&format!("{run} signed.json --sign-key a.key")).assert().success();
+    sandbox.benchinf(&format!("{run} plain.json")).assert().success();
+    says(&sandbox, "verify signed.json", 0, "intact, signed with the key ");
+    says(&sandbox, "verify signed.json --public-key a.key.pub", 0, "intact, signed with that key");
+    says(&sandbox, "verify signed.json --public-key b.key.pub", 1, "signed with another key");
+    says(&sandbox, "verify plain.json --public-key a.key.pub", 1, "but not signed");
+    says(&sandbox, "verify signed.json --public-key a.key", 2, "not an Ed25519 public key");
+    says(&sandbox, &format!("{run} x.json --sign-key a.key.pub"), 2, "not an Ed25519 private key");
+    says(&sandbox, &format!("{run} x.json --sign-key no.key"), 2, "cannot read no.key");
+    assert!(!sandbox.path("x.json").exists() && !sandbox.path("x.json.journal").exists());
+    // A case that is moved out of the list, under its old name, is not there any more.
+    let text = std::fs::read_to_string(sandbox.path("signed.json")).unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let case = value["cases"].as_array_mut().unwrap().pop().unwrap();
+    let name = format!("cases/{}", case["id"].as_str().unwrap());
+    value[name] = case;
+    std::fs::write(sandbox.path("moved.json"), value.to_string()).unwrap();
+    says(&sandbox, "verify moved.json", 1, "altered (cases");
+    // What the digests do not cover, the signature does.
+    let remark = text.replacen("\"algorithm\"", "\"remark\": 1, \"algorithm\"", 1);
+    std::fs::write(sandbox.path("remark.json"), remark).unwrap();
+    says(&sandbox, "verify remark.json", 1, "altered (integrity/signature)");
+    // A signature of something else is not one of this.
+    let text = std::fs::read_to_string(sandbox.path("signed.json")).unwrap();
+    let at = text.find("\"signature\": \"").unwrap() + 14;
+    let other = if &text[at..=at] == "0" { "1" } else { "0" };
+    let forged = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+    std::fs::write(sandbox.path("forged.json"), forged).unwrap();
+    says(&sandbox, "verify forged.json", 1, "altered (integrity/signature)");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(sandbox.path("a.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn merging_adds_rounds_and_histograms_up() {
+    let sandbox = Sandbox::new();
+    let run = "-m tiny -p 4 -n 3 --min-time 0 --no-ceilings -q -r";
+    sandbox.benchinf(&format!("{run} 2 --out a.json")).assert().success();
+    sandbox.benchinf(&format!("{run} 3 --out b.json")).assert().success();
+    sandbox.benchinf("merge a.json b.json --out ab.json -o json").assert().success();
+    let read = |name: &str| result::read(&sandbox.path(name)).unwrap();
+    let (a, b, ab) = (read("a.json"), read("b.json"), read("ab.json"));
+    assert!(matches!(result::verify_file(&sandbox.path("ab.json")), Ok(Verdict::Intact { .. })));
+    let ids: Vec<&str> = ab.run.merged.iter().map(|run| run.id.as_str()).collect();
+    assert_eq!(ids, [a.run.id.as_str(), b.run.id.as_str()]);
+    for ((a, b), ab) in a.cases.iter().zip(&b.cases).zip(&ab.cases) {
+        assert_eq!(ab.rounds.len(), 5);
+        assert_eq!(ab.rounds[1], a.rounds[1]);
+        assert_eq!((ab.rounds[2].run_idx, ab.rounds[2].total_ns), (1, b.rounds[0].total_ns));
+        assert_eq!(ab.throughput.as_ref().unwrap().interval.as_ref().unwrap().coverage, 0.9375);
+        let latency = |case: &result::file::CaseFile| case.latencies[0].clone();
+        assert_eq!(latency(ab).count, latency(a).count + latency(b).count);
+        assert_eq!(latency(ab).sum_ns, latency(a).sum_ns + latency(b).sum_ns);
+        assert_eq!(latency(ab).min_ns, latency(a).min_ns.min(latency(b).min_ns));
+        let claim = &ab.claims.as_ref().unwrap().existence[0];
+        let best = ab.rounds.iter().map(|round| round.min_pass_ns).min().unwrap();
+        assert_eq!(claim.bracket_ns, best);
+    }
+    // A merged file merges again, in the same order of rounds.
+    sandbox.benchinf(&format!("{run} 1 --out c.json")).assert().success();
+    sandbox.benchinf("merge ab.json c.json --out abc.json -o json").assert().success();
+    sandbox.benchinf("merge a.json b.json c.json --out all.json -o json").assert().success();
+    let (abc, all) = (read("abc.json"), read("all.json"));
+    assert_eq!((&abc.cases, &abc.plan), (&all.cases, &all.plan));
+
+    let refused = |files: &str, words: &str| {
+        says(&sandbox, &format!("merge {files} --out no.json"), 2, words);
+        assert!(!sandbox.path("no.json").exists());
+    };
+    refused("a.json a.json", "its rounds would count twice");
+    refused("ab.json a.json", "its rounds would count twice");
+    sandbox
+        .benchinf("-m tiny -p 5 -n 3 --min-time 0 --no-ceilings -q -r 2 --out p5.json")
+        .assert()
+        .success();
+    refused("a.json p5.json", "differs in n_prompt (4 and 5)");
+    sandbox.benchinf(&format!("{run} 2 --seed 1 --out seed.json")).assert().success();
+    refused("a.json seed.json", "plan.seed differs: 0 and 1");
+    refused("a.json missing.json", "cannot read missing.json");
+    says(&sandbox, "merge a.json --out no.json", 2, "2 values required");
+    says(&sandbox, "merge a.json b.json --out ab.json", 2, "exists already");
+}
+
+#[test]
+fn files_of_another_machine_build_or_precision_are_not_merged() {
+    let sandbox = Sandbox::new();
+    let good = String::from_utf8(fixture()).unwrap();
+    let file = result::parse(&good).unwrap();
+    let altered = |change: &dyn Fn(&mut result::ResultFile), words: &str| {
+        let mut other = file.clone();
+        other.run.id += "2";
+        change(&mut other);
+        std::fs::write(sandbox.path("a.json"), &good).unwrap();
+        std::fs::write(sandbox.path("b.json"), result::seal(&mut other, None)).unwrap();
+        says(&sandbox, "merge a.json b.json --out c.json --force", 2, words);
+    };
+    altered(&|f| f.environment.cpu.model = Some("other".into()), "environment.cpu.model differs");
+    altered(&|f| f.tool.version += "9", "tool.version differs");
+    altered(&|f| f.plan.models[0].config_sha256 = None, "config_sha256 differs");
+    altered(&|f| f.cases[0].work.flops.0 += 1, "work differs");
+    altered(
+        &|f| f.cases[0].latencies[0].histogram.significant_figures = 2,
+        "histograms of different precision: 2 significant figures",
+    );
+    altered(&|f| f.cases[0].latencies[0].definition += "x", "is defined as");
+}
+
+#[test]
+fn the_schema_is_the_committed_one_and_fits_every_file() {
+    let sandbox = Sandbox::new();
+    let schema = result::schema();
+    let committed = std::fs::read_to_string(repository("docs/result.schema.json"));
+    assert!(
+        committed.is_ok_and(|text| text == schema),
+        "docs/result.schema.json is old: write it anew with `benchinf schema > docs/result.schema.json`"
+    );
+    says(&sandbox, "schema", 0, "\"$schema\"");
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let check = |path: &Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&file).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:?}", path.display());
+    };
+    let args = "-m tiny -p 4 -n 3 -pg 3,2 -r 2 --min-time 0 --no-ceilings -q --out new.json";
+    sandbox.benchinf(args).assert().success();
+    check(&sandbox.path("new.json"));
+    for name in ["v1.0.json", "v1.1.json"] {
+        check(&repository("tests/data/results/valid").join(name));
+    }
+    // Every committed run too, and none of those was altered.
+    for path in crate::walk(&repository("results")) {
+        let is_committed = path.parent() != Some(&repository("results"));
+        if is_committed && path.extension().is_some_and(|e| e == "json") {
+            check(&path);
+            assert!(matches!(result::verify_file(&path), Ok(Verdict::Intact { .. })), "{path:?}");
+            assert!(result::read(&path).is_ok());
+        }
+    }
+    let mut wrong: serde_json::Value = serde_json::from_slice(&fixture()).unwrap();
+    wrong["plan"]["seed"] = "x".into();
+    assert!(!validator.is_valid(&wrong));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_killed_three_times_and_resumed_has_the_same_cases() {
+    let sandbox = Sandbox::new();
+    let args = "-m tiny -p 4,8 -n 3,6 -r 150 --min-time 1ms --no-ceilings";
+    let path = sandbox.path("killed.json.journal");
+    let len = || std::fs::metadata(&path).map_or(0, |meta| meta.len());
+    // Three kills, each in the middle of it, at lengths that no line ends at on purpose.
+    for until_len in [30_011, 90_007, 200_003] {
+        let args = match path.exists() {
+            false => format!("{args} --out killed.json"),
+            true => "--resume killed.json.journal".to_owned(),
+        };
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_benchinf"))
+            .current_dir(sandbox.path(""))
+            .args(args.split(' '))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while len() < until_len && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(path.exists() && !sandbox.path("killed.json").exists());
+    }
+    sandbox.benchinf("--resume killed.json -q").assert().success();
+    sandbox.benchinf(&format!("{args} --out whole.json -q")).assert().success();
+    assert_eq!(sandbox.files(), ["killed.json", "whole.json"]);
+    let read = |name: &str| result::read(&sandbox.path(name)).unwrap();
+    let (killed, whole) = (read("killed.json"), read("whole.json"));
+    assert!(!killed.run.resumed.is_empty());
+    assert_eq!(killed.run.ended, result::file::RunEnd::Completed);
+    let cases = |file: &result::ResultFile| -> Vec<_> {
+        file.cases
+            .iter()
+            .map(|c| (c.id.clone(), c.axes.clone(), c.work, c.outcome.clone(), c.rounds.len()))
+            .collect()
+    };
+    assert_eq!(cases(&killed), cases(&whole));
+    assert_eq!(killed.plan, whole.plan);
+    for case in &killed.cases {
+        let starts: Vec<u64> = case.rounds.iter().map(|round| round.start_ns).collect();
+        assert!(starts.is_sorted(), "time goes on where it stopped");
+        let iterations: u64 = case.rounds.iter().map(|round| round.iterations).sum();
+        assert_eq!(case.latencies[0].count, iterations);
+        let passes: u64 = case.rounds.iter().map(|round| round.passes).sum();
+        assert_eq!(case.check.as_ref().unwrap().passes, passes);
+    }
+    assert!(matches!(
+        result::verify_file(&sandbox.path("killed.json")),
+        Ok(Verdict::Intact { .. })
+    ));
+    says(&sandbox, "--resume killed.json", 2, "cannot read killed.json.journal");
+}
+
+/// A journal of a short run that was interrupted.
+#[cfg(unix)]
+fn journal(sandbox: &Sandbox) -> Vec<u8> {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_benchinf"))
+        .current_dir(sandbox.path(""))
+        .args("-m tiny -p 4 -n 0 -r 1000000 --min-time 0 --no-ceilings --out j.json".split(' '))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let path = sandbox.path("j.json.journal");
+    // Until some rounds are in it.
+    while std::fs::metadata(&path).map_or(0, |meta| meta.len()) < 20_000 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+#[cfg(unix)]
+fn a_journal_cut_anywhere_is_replayed_or_refused_in_plain_words() {
+    let sandbox = Sandbox::new();
+    let mut journal = journal(&sandbox);
+    journal.truncate(20_000);
+    let first_line = journal.iter().position(|byte| *byte == b'\n').unwrap();
+    let mut rounds = 0;
+    for len in 0..=journal.len() {
+        match result::replay(&journal[..len]) {
+            Ok(replayed) => {
+                assert!(len > first_line);
+                let n = replayed.assembly.file().cases[0].rounds.len();
+                assert!(n == rounds || n == rounds + 1, "one line is one round at most");
+                rounds = n;
+            }
+            Err(problem) => {
+                assert!(len <= first_line && problem.contains("nothing was recorded"), "{problem}");
+            }
+        }
+    }
+    assert!(rounds >= 3);
+    // A changed byte in a whole line is found, and so is a line that is missing.
+    for at in (0..journal.len() - 3_000).step_by(97) {
+        let mut changed = journal.clone();
+        changed[at] ^= 1;
+        assert!(result::replay(changed.as_slice()).is_err(), "byte {at}");
+    }
+    let lines: Vec<&[u8]> = journal.split_inclusive(|byte| *byte == b'\n').collect();
+    let without_second = [&lines[..1], &lines[2..]].concat().concat();
+    let problem = result::replay(without_second.as_slice()).unwrap_err();
+    assert!(problem.contains("a line before it was taken out"), "{problem}");
+}
+
+#[test]
+#[cfg(unix)]
+fn what_cannot_be_resumed_is_refused_in_plain_words() {
+    let sandbox = Sandbox::new();
+    let journal = journal(&sandbox);
+    let run = "-m tiny -p 4 -n 0 -r 1 --min-time 0 --no-ceilings -q";
+    says(&sandbox, &format!("{run} --out j.json"), 2, "from a run that was cut off: go on with");
+    let first_line = journal.iter().position(|byte| *byte == b'\n').unwrap();
+    let write = |bytes: &[u8]| std::fs::write(sandbox.path("j.json.journal"), bytes).unwrap();
+    write(&journal[..first_line]);
+    says(&sandbox, "--resume j.json", 2, "nothing was recorded in it");
+    write(b"{\"entry\":{},\"sha256\":\"\"}\n");
+    says(&sandbox, "--resume j.json", 2, "line 1: it was changed");
+    // Another machine, in a journal that is whole.
+    let text = String::from_utf8(journal[..=first_line].to_vec()).unwrap();
+    let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    line["entry"]["record"]["file"]["environment"]["cpu"]["model"] = "other".into();
+    write(result::journal_line("", &line["entry"]).0.as_bytes());
+    says(&sandbox, "--resume j.json", 2, "environment.cpu.model differs");
+    line["entry"]["record"]["file"]["tool"]["version"] = "0.0.1".into();
+    write(result::journal_line("", &line["entry"]).0.as_bytes());
+    says(&sandbox, "--resume j.json", 2, "tool.version differs");
+    write(&journal);
+    std::fs::write(sandbox.path("j.json"), "precious").unwrap();
+    says(&sandbox, "--resume j.json", 2, "j.json exists already");
+    says(&sandbox, "--resume j.json -m tiny", 2, "cannot be used with");
+    says(&sandbox, "--resume nothing.json", 2, "cannot read nothing.json.journal");
+}
