@@ -42,7 +42,8 @@ impl Session {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<bool> {
         self.n_prefix = self.n_prefix.min(n_depth);
-        self.cache.truncate(self.n_prefix);
+        const FORGETTING: &str = "emptying the KV cache";
+        self.cache.forget_from(self.n_prefix).map_err(Error::engine(FORGETTING))?;
         let batch = self.cache.batch_size() as u32;
         while self.n_prefix < n_depth {
             if interrupted() {
@@ -163,7 +164,7 @@ impl<'a> Inference<'a> {
         // Never in the steps of the timed way, which are the whole prompt and single tokens.
         let n_chunk = n_tokens.div_ceil(2);
         let cache = &mut self.session.cache;
-        cache.truncate(self.n_depth);
+        cache.forget_from(self.n_depth)?;
         let mut logits = None;
         let mut start = 0;
         while start < n_tokens {
@@ -238,7 +239,9 @@ impl Workload for Inference<'_> {
     }
 
     fn reset(&mut self) -> Result<()> {
-        self.session.cache.truncate(self.n_depth);
+        // Keys and values of the pass before are what this one must write anew.
+        let cache = &mut self.session.cache;
+        cache.forget_from(self.n_depth).map_err(Error::engine("emptying the KV cache"))?;
         self.next = self.first.clone();
         self.picks.clear();
         self.logits = None;
@@ -309,6 +312,51 @@ fn tolerance(dtype: DType) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A pass after which the cache holds the right keys and values must not make a later one look
+    /// right that writes none.
+    #[test]
+    fn a_pass_that_writes_no_keys_and_values_is_found_out() {
+        use crate::case::{DeviceSpec, Dtype};
+        use crate::model::ModelSpec;
+        use crate::model::weights::Weights;
+
+        let spec = ModelSpec::resolve("tiny").unwrap();
+        let device = Device::open(DeviceSpec::Cpu).unwrap();
+        let weights = Weights::open(&spec, 0, Dtype::F32, device.engine()).unwrap();
+        let decoder = Decoder::new(&spec.config, &weights, 32).unwrap();
+        for test in [
+            Test::Prefill { n_prompt: 8 },
+            Test::Decode { n_gen: 6 },
+            Test::Generate { n_prompt: 5, n_gen: 4 },
+        ] {
+            let case = Case {
+                model: "tiny".into(),
+                dtype: Dtype::F32,
+                device: DeviceSpec::Cpu,
+                n_threads: 1,
+                test,
+                n_depth: 3,
+                batch_size: 2,
+            };
+            let mut session = Session::new(&decoder, 2, 32).unwrap();
+            let workload =
+                Inference::new(&case, 0, &decoder, &mut session, &device, None, &|| false);
+            let mut workload = workload.unwrap().unwrap();
+            let pass = |workload: &mut Inference| {
+                workload.reset().unwrap();
+                for _ in 0..workload.iterations_per_pass() {
+                    workload.iterate().unwrap();
+                }
+                workload.check().and_then(Check::passed)
+            };
+            for _ in 0..2 {
+                pass(&mut workload).unwrap();
+            }
+            workload.session.cache.ignore_writes();
+            assert!(pass(&mut workload).is_err(), "{test:?}");
+        }
+    }
 
     #[test]
     fn errors_are_shares_of_the_largest_logit() {
