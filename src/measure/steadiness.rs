@@ -45,7 +45,8 @@ pub enum Drift {
     },
     /// Times are of one size before some point, and of another after it.
     Step {
-        /// Position of the first value after the step, counted from 0.
+        /// Position of the first value after the step, counted from 0; in a series that was
+        /// averaged down, of the first value of the first mean after it.
         index: usize,
         /// Median after by median before, less 1; positive is slower.
         change: f64,
@@ -67,7 +68,10 @@ pub fn drift(series_ns: &[u64]) -> Option<Drift> {
         .map(|trend| Drift::Trend { change: trend.change, p_value: trend.p_value });
     let step = stats::pettitt(&values)
         .filter(|step| step.p_value < FALSE_ALARM && is_large(step.change))
-        .map(|step| Drift::Step { index: step.index, change: step.change, p_value: step.p_value });
+        .map(|step| {
+            let index = step.index * per_point;
+            Drift::Step { index, change: step.change, p_value: step.p_value }
+        });
     match (trend, step) {
         (
             Some(Drift::Trend { p_value: of_trend, .. }),
@@ -111,6 +115,11 @@ mod tests {
         };
         assert_eq!(index, 25);
         assert!((0.15..0.25).contains(&change), "{change}");
+        // Of a long series, means are looked at; the position is that in the series.
+        let long: Vec<u64> =
+            (0..1_000).map(|i| if i < 700 { 10_000 } else { 12_000 } + jitter(i)).collect();
+        let Some(Drift::Step { index, .. }) = drift(&long) else { panic!("{:?}", drift(&long)) };
+        assert!(index.abs_diff(700) <= 1_000_usize.div_ceil(MAX_POINTS), "{index}");
         // Sure, but too small to matter.
         let creeping: Vec<u64> = (0..40).map(|i| 10_000 + i).collect();
         assert_eq!(drift(&creeping), None);
