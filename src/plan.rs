@@ -72,6 +72,13 @@ impl Settings {
         Limits { min_ns: self.min_time_ns, min_passes: 1, max_ns: u64::MAX, max_passes: u64::MAX }
     }
 
+    /// Limits of a probe's round: several passes however long they are, since a ceiling is the
+    /// fastest of them, and the first one after other work finds caches and clocks as that left
+    /// them.
+    pub fn probe_round(&self) -> Limits {
+        Limits { min_passes: PROBE_PASSES, ..self.round() }
+    }
+
     /// Limits of a warm-up; absent when it is switched off. Passes that do not get steady end it
     /// after ten times its minima.
     pub fn warm_up(&self) -> Option<Limits> {
@@ -125,6 +132,9 @@ pub struct Plan {
     pub probes: Vec<PlannedProbe>,
     /// How large probes are.
     pub probe_sizes: ProbeSizes,
+    /// Whether there is memory for what all probes hold at once, so that it is kept from round to
+    /// round.
+    pub keeps_probes: bool,
     /// How all that is measured.
     pub settings: Settings,
     /// What the plan needs at its peak.
@@ -214,18 +224,36 @@ impl Plan {
         let cache_positions = cache_positions(&cases);
         let (memory, _) = memory_need(&models, &cases, &cache_positions);
         let left = free_memory.map(|free| Bytes(free.0.saturating_sub(memory.total().0)));
-        let mut held = Bytes(0);
+        // One product of each format, and one working set for all walks, on any number of threads.
+        let (mut seen, mut largest, mut all) = (HashSet::new(), Bytes(0), Bytes(0));
         for planned in probes.iter_mut().filter(|planned| planned.skip.is_none()) {
-            let needed = probe_sizes.memory(planned.probe.kind);
-            match left.filter(|left| needed > *left) {
-                Some(left) => {
-                    planned.skip = Some(format!("needs {needed} of memory, and {left} is left"));
-                }
-                None => held = held.max(needed),
+            let kind = planned.probe.kind;
+            let needed = probe_sizes.memory(kind);
+            if let Some(left) = left.filter(|left| needed > *left) {
+                planned.skip = Some(format!("needs {needed} of memory, and {left} is left"));
+                continue;
+            }
+            largest = largest.max(needed);
+            let dtype = match kind {
+                ProbeKind::Gemm { dtype } => Some(dtype),
+                ProbeKind::Memory { .. } => None,
+            };
+            if seen.insert(dtype) {
+                all = all + needed;
             }
         }
-        let memory = MemoryNeed { probes: held, ..memory };
-        Ok(Self { models, cases, probes, probe_sizes, settings, memory, cache_positions })
+        let keeps_probes = left.is_none_or(|left| all <= left);
+        let memory = MemoryNeed { probes: if keeps_probes { all } else { largest }, ..memory };
+        Ok(Self {
+            models,
+            cases,
+            probes,
+            probe_sizes,
+            keeps_probes,
+            settings,
+            memory,
+            cache_positions,
+        })
     }
 
     /// Positions of the one KV cache that serves `planned` and every case of the same model,
@@ -239,6 +267,9 @@ impl Plan {
         weight_sets(&self.cases)
     }
 }
+
+/// Passes that a round of a probe measures at least.
+const PROBE_PASSES: u64 = 3;
 
 /// Most cases of one plan.
 pub const MAX_CASES: usize = 10_000;
@@ -277,8 +308,18 @@ fn probes(dtypes: &[Dtype], n_threads: &[u32], device: DeviceSpec) -> Vec<Planne
         .iter()
         .flat_map(|&n_threads| kinds.iter().map(move |&kind| Probe { kind, device, n_threads }))
         .filter(|probe| seen.insert(*probe))
-        .map(|probe| PlannedProbe { probe, skip: None })
+        .map(|probe| PlannedProbe { probe, skip: no_probe_there(device) })
         .collect()
+}
+
+/// Why there are no probes on a device, if so: what the processor reaches says nothing of another.
+fn no_probe_there(device: DeviceSpec) -> Option<String> {
+    match device {
+        DeviceSpec::Cpu => None,
+        DeviceSpec::Cuda { .. } => {
+            Some(format!("probes compute on the processor; there is none for {device} yet"))
+        }
+    }
 }
 
 fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
@@ -628,5 +669,32 @@ mod tests {
         );
         let skips: Vec<bool> = plan.unwrap().probes.iter().map(|p| p.skip.is_some()).collect();
         assert_eq!(skips, [false, true, true, true]);
+    }
+
+    #[test]
+    fn probes_are_kept_where_all_of_them_fit() {
+        let dtypes = [Dtype::F32, Dtype::F16];
+        let of =
+            |free_memory| Plan::of_probes(&dtypes, &[1, 2], settings(), free(free_memory)).unwrap();
+        let plan = of(None);
+        // Two products and one working set, on however many threads.
+        let (product, set) = (Bytes(2048 * 2048 * 4 * 5), plan.probe_sizes.working_set);
+        assert!(plan.keeps_probes && plan.memory.probes == product + product + set);
+        assert!(of(Some(plan.memory.probes)).keeps_probes);
+        let tight = of(Some(Bytes(plan.memory.probes.0 - 1)));
+        assert!(!tight.keeps_probes && tight.memory.probes == set);
+        assert!(tight.probes.iter().all(|planned| planned.skip.is_none()));
+    }
+
+    #[test]
+    fn what_the_processor_does_is_no_ceiling_of_another_device() {
+        let cuda = Settings { device: DeviceSpec::Cuda { ordinal: 0 }, ..settings() };
+        let plan = Plan::new(Axes { ceilings: true, ..axes("tiny") }, cuda, free(None)).unwrap();
+        assert_eq!(plan.probes.len(), 4);
+        let skips: Vec<&String> = plan.probes.iter().flat_map(|p| &p.skip).collect();
+        assert_eq!(skips.len(), 4);
+        assert!(skips[0].contains("none for cuda:0 yet"), "{}", skips[0]);
+        assert!(plan.cases.iter().all(|planned| planned.skip.is_none()));
+        assert_eq!(plan.memory.probes, Bytes(0));
     }
 }

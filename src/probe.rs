@@ -144,6 +144,12 @@ impl ProbeSizes {
     }
 }
 
+/// Whether a kernel's stores go past the caches; those of any other leave lines there that have
+/// not crossed to memory when a pass ends.
+pub fn stores_past_caches(kernel: &str) -> bool {
+    matches!(kernel, "avx512f" | "avx2+fma")
+}
+
 /// What one pass of a probe does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeWork {

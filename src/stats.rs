@@ -89,6 +89,11 @@ pub fn stddev(values: &[f64]) -> Option<f64> {
     })
 }
 
+/// The greatest value; absent without any.
+pub fn max(values: &[f64]) -> Option<f64> {
+    values.iter().copied().max_by(f64::total_cmp)
+}
+
 /// Median of a slice (mean of the two middle values when even); absent when empty.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();

@@ -27,14 +27,6 @@ impl Default for Machine {
     }
 }
 
-/// What the caches of this machine hold together.
-///
-/// # Errors
-/// Why the system does not tell.
-pub fn cache_bytes() -> Result<CacheTotals, String> {
-    Machine::default().cache_totals()
-}
-
 impl Machine {
     /// A machine whose files lie under `root` as they do under `/`.
     pub fn under(root: &Path) -> Self {

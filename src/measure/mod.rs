@@ -45,6 +45,24 @@ pub trait Workload {
     fn check(&mut self) -> Result<Check>;
 }
 
+impl<W: Workload + ?Sized> Workload for &mut W {
+    fn iterations_per_pass(&self) -> usize {
+        (**self).iterations_per_pass()
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        (**self).reset()
+    }
+
+    fn iterate(&mut self) -> Result<()> {
+        (**self).iterate()
+    }
+
+    fn check(&mut self) -> Result<Check> {
+        (**self).check()
+    }
+}
+
 /// What a warm-up threw away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WarmUp {

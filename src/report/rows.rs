@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::case::Dtype;
 use crate::result::ResultFile;
 use crate::result::file::{
-    BoundFile, CaseFile, CeilingFile, LatencyFile, OutcomeFile, QuantityFile, RoundFile,
-    WeightsFile,
+    BoundFile, CaseFile, CeilingFile, ClaimsFile, LatencyFile, OutcomeFile, ProvisoFile,
+    QuantityFile, RooflineFile, RoundFile, WeightsFile,
 };
 use crate::stats;
 
@@ -64,6 +64,8 @@ struct Row {
     bound: Option<&'static str>,
     flops_per_s: Option<f64>,
     bytes_per_s: Option<f64>,
+    /// The ceiling that it is nearest to, or the only one that it can be held against.
+    ceiling: Option<String>,
     /// Share of that ceiling, 0 to 1; absent above it, where the ceiling is under-measured.
     ceiling_share: Option<f64>,
     median_ts: Option<f64>,
@@ -72,6 +74,8 @@ struct Row {
     median_ts_coverage: Option<f64>,
     tpp_at_least: Option<f64>,
     bytes_per_s_at_least: Option<f64>,
+    /// What the two take on trust: `virtual_machine`, or nothing.
+    provisos: String,
     warnings: String,
     mean_ttft_ms: Option<f64>,
     median_ttft_ms: Option<f64>,
@@ -120,6 +124,8 @@ struct CeilingRow {
     median_per_s: Option<f64>,
     at_least_per_s: Option<f64>,
     tpp_at_least: Option<f64>,
+    /// What the two take on trust: `virtual_machine`, or nothing.
+    provisos: String,
     warnings: String,
     test_time: String,
     ceiling_id: String,
@@ -160,11 +166,27 @@ fn ceiling_row(result: &ResultFile, ceiling: &CeilingFile) -> CeilingRow {
         median_per_s: rate.map(|rate| rate.median_per_s),
         at_least_per_s: claim.map(|claim| claim.per_second_at_least),
         tpp_at_least: claim.and_then(|claim| claim.tpp_at_least),
+        provisos: provisos(ceiling.claims.as_ref()),
         warnings: warnings.join(" "),
         test_time: test_time(result, &ceiling.rounds),
         ceiling_id: ceiling.id.clone(),
         run_id: result.run.id.clone(),
     }
+}
+
+fn provisos(claims: Option<&ClaimsFile>) -> String {
+    let provisos = claims.iter().flat_map(|claims| &claims.provisos);
+    provisos.map(ProvisoFile::name).collect::<Vec<_>>().join(" ")
+}
+
+/// The id of the ceiling whose share `ceiling_share` is.
+fn ceiling_of(roofline: &RooflineFile) -> Option<String> {
+    let ceilings = [
+        (roofline.compute_share, &roofline.compute_ceiling),
+        (roofline.memory_share, &roofline.memory_ceiling),
+    ];
+    let is_its = |share: &Option<f64>| share.is_some() && *share == roofline.ceiling_share;
+    ceilings.into_iter().find(|(share, _)| is_its(share)).and_then(|(_, id)| id.clone())
 }
 
 fn outcome(outcome: &OutcomeFile) -> (&'static str, Option<String>) {
@@ -298,6 +320,7 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
         }),
         flops_per_s: roofline.map(|r| r.flops_per_s),
         bytes_per_s: roofline.map(|r| r.bytes_per_s),
+        ceiling: roofline.and_then(ceiling_of),
         ceiling_share: roofline.and_then(|r| r.ceiling_share).filter(|share| *share <= 1.0),
         median_ts: throughput.map(|t| t.median_tokens_per_s),
         median_ts_lower: interval.map(|interval| interval.lower),
@@ -307,6 +330,7 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
         bytes_per_s_at_least: existence()
             .find(|claim| claim.quantity == QuantityFile::Bytes)
             .map(|claim| claim.per_second_at_least),
+        provisos: provisos(case.claims.as_ref()),
         warnings: warnings.join(" "),
         mean_ttft_ms: mean("ttft"),
         median_ttft_ms: percentile("ttft", "p50"),

@@ -3,7 +3,9 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::result::ResultFile;
-use crate::result::file::{CaseFile, LatencyFile, OutcomeFile, QuantityFile, RunEnd, WarningFile};
+use crate::result::file::{
+    CaseFile, LatencyFile, OutcomeFile, ProvisoFile, QuantityFile, RunEnd, WarningFile,
+};
 use crate::units::{bytes_per_s_text, count_text, duration_text, flops_per_s_text, significant};
 
 /// A run as two tables, throughput and latency, under a line that says where it ran.
@@ -92,6 +94,8 @@ fn ceiling_table(result: &ResultFile) -> String {
     table.to_string()
 }
 
+const VIRTUAL: &str = " On a virtual machine, as far as that tells its caches.";
+
 /// The highest floors of the whole file.
 fn proved(result: &ResultFile) -> Option<String> {
     let of_cases = result.cases.iter().map(|case| (case.id.as_str(), &case.claims));
@@ -121,9 +125,18 @@ fn proved(result: &ResultFile) -> Option<String> {
             format!("memory bandwidth {rate} (by {})", plain(id))
         });
     let parts: Vec<String> = [tpp, bandwidth].into_iter().flatten().collect();
-    let scope = match result.environment.cpu.hypervisor {
-        Some(true) => " On a virtual machine, as far as that tells its caches.",
-        _ => "",
+    let of_cases = result.cases.iter().map(|case| &case.claims);
+    let all = result.ceilings.iter().map(|ceiling| &ceiling.claims).chain(of_cases).flatten();
+    let provisos: Vec<&ProvisoFile> = all.flat_map(|claims| &claims.provisos).collect();
+    // Files from before claims had provisos tell it in their environment alone.
+    let is_virtual = result.environment.cpu.hypervisor == Some(true);
+    let scope = match provisos.first() {
+        Some(ProvisoFile::VirtualMachine) => VIRTUAL,
+        None if is_virtual => VIRTUAL,
+        Some(ProvisoFile::HypervisorUnknown) => {
+            " Whether on a virtual machine is not known; as far as the system tells its caches."
+        }
+        Some(ProvisoFile::Other(_)) | None => "",
     };
     (!parts.is_empty()).then(|| format!("Proved, at least: {}.{scope}", parts.join("; ")))
 }

@@ -7,10 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::case::DeviceSpec;
 use crate::measure::Reference;
-use crate::probe::CACHE_MULTIPLE;
+use crate::probe::{Access, CACHE_MULTIPLE, ProbeKind, stores_past_caches};
 use crate::result::derive::{Caches, Context, operand_bits, rates};
 use crate::result::file::*;
+use crate::result::rating;
 use crate::stats;
 use crate::units::Bytes;
 
@@ -18,8 +20,17 @@ use crate::units::Bytes;
 const OPERATIONS: &str = "dense_operations.v1";
 
 /// Bytes of a working set that no cache can hold, each once per walk through it, less all that
-/// caches could have kept from the walk before.
+/// caches could have kept from the walk before, and all that they could hold back at the end.
 const BYTES: &str = "bytes_beyond_caches.v1";
+
+/// Where what a pass writes is when the pass ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stores {
+    /// In memory: nothing was written, or past the caches.
+    InMemory,
+    /// Perhaps still in the caches.
+    InCaches,
+}
 
 /// The fastest pass of all rounds.
 struct Window<'a> {
@@ -73,49 +84,87 @@ impl<'a> Window<'a> {
     }
 }
 
+/// What claims are made from.
+struct Measured<'a> {
+    rounds: &'a [RoundFile],
+    check: Option<&'a CheckFile>,
+    device: &'a str,
+    rating: Option<&'a RatingFile>,
+    /// Its name, and the work of a pass.
+    typical: (&'static str, u64),
+}
+
 /// What a case proves; absent without rounds.
 pub(super) fn of_case(case: &CaseFile, context: &Context) -> Option<ClaimsFile> {
     let work = &case.work;
     let bytes = work
         .forward_passes
         .ok_or_else(|| "the number of forward passes is not in the file".to_owned())
-        .and_then(|walks| beyond_caches(work.bytes_min, walks, context.caches));
+        .and_then(|walks| beyond_caches(work.bytes_min, walks, Stores::InCaches, context.caches));
     let bits = operand_bits(&case.axes.dtype).map(|bits| (bits, work.flops.0));
-    claims(&case.rounds, case.check.as_ref(), bits, bytes, ("tokens_per_s", work.tokens), context)
+    let measured = Measured {
+        rounds: &case.rounds,
+        check: case.check.as_ref(),
+        device: &case.axes.device,
+        rating: case.roofline.as_ref().and_then(|roofline| roofline.rating.as_ref()),
+        typical: ("tokens_per_s", work.tokens),
+    };
+    claims(&measured, bits, bytes, context)
 }
 
 /// What a ceiling proves; absent without rounds.
 pub(super) fn of_ceiling(ceiling: &CeilingFile, context: &Context) -> Option<ClaimsFile> {
-    let (check, rounds) = (ceiling.check.as_ref(), &ceiling.rounds);
+    let measured = |typical| Measured {
+        rounds: &ceiling.rounds,
+        check: ceiling.check.as_ref(),
+        device: &ceiling.device,
+        rating: ceiling.rating.as_ref(),
+        typical,
+    };
     match ceiling.dtype.as_deref().and_then(operand_bits) {
         Some(bits) => {
             let bytes = Err("a product's factors may sit in a cache".into());
             let operations = (bits, ceiling.flops.0);
-            let typical = ("flops_per_s", ceiling.flops.0);
-            claims(rounds, check, Some(operations), bytes, typical, context)
+            claims(&measured(("flops_per_s", ceiling.flops.0)), Some(operations), bytes, context)
         }
         None => {
-            let bytes = beyond_caches(ceiling.bytes, 1, context.caches);
-            let typical = ("bytes_per_s", ceiling.bytes.0);
-            claims(rounds, check, None, bytes, typical, context)
+            let only_reads = ceiling.probe == ProbeKind::Memory { access: Access::Read }.name();
+            let are_past_caches = ceiling.kernel.as_deref().is_some_and(stores_past_caches);
+            let stores = match only_reads || are_past_caches {
+                true => Stores::InMemory,
+                false => Stores::InCaches,
+            };
+            let bytes = beyond_caches(ceiling.bytes, 1, stores, context.caches);
+            claims(&measured(("bytes_per_s", ceiling.bytes.0)), None, bytes, context)
         }
     }
 }
 
+/// Why nothing can be proved of a device, if so.
+fn unknown_device(device: &str) -> Option<String> {
+    (device.parse() != Ok(DeviceSpec::Cpu)).then(|| {
+        format!("the caches of {device}, and the clock its work is timed by, are not known")
+    })
+}
+
 fn claims(
-    rounds: &[RoundFile],
-    check: Option<&CheckFile>,
+    measured: &Measured,
     operations: Option<(u32, u64)>,
     bytes: Result<u64, String>,
-    (unit, work): (&str, u64),
     context: &Context,
 ) -> Option<ClaimsFile> {
+    let Measured { rounds, check, device, rating, typical: (unit, work) } = *measured;
     if rounds.is_empty() {
         return None;
     }
+    let invalid = rating::invalid(rating);
+    let window = match unknown_device(device).or_else(|| invalid.clone()) {
+        Some(reason) => Err(reason),
+        None => Window::best(rounds, check, context),
+    };
     let mut existence = Vec::new();
     let mut absent = BTreeMap::new();
-    match Window::best(rounds, check, context) {
+    match window {
         Ok(window) => {
             if let Some((bits, work)) = operations {
                 existence.push(window.claim(QuantityFile::Operations, Some(bits), work));
@@ -126,11 +175,28 @@ fn claims(
             }
         }
         Err(reason) => {
-            absent.insert("operations".to_owned(), reason.clone());
+            if operations.is_some() {
+                absent.insert("operations".to_owned(), reason.clone());
+            }
             absent.insert("bytes".to_owned(), reason);
         }
     }
-    Some(ClaimsFile { existence, absent, typical: typical(unit, work, rounds) })
+    let typical = typical(unit, work, rounds).filter(|_| invalid.is_none());
+    let provisos = match existence.is_empty() {
+        true => Vec::new(),
+        false => provisos(context.hypervisor),
+    };
+    Some(ClaimsFile { existence, absent, typical, provisos })
+}
+
+/// What the machine does not show of itself. Memory traffic is claimed beyond the caches that it
+/// tells, and a hypervisor may tell fewer than there are.
+fn provisos(hypervisor: Option<bool>) -> Vec<ProvisoFile> {
+    match hypervisor {
+        Some(false) => vec![],
+        Some(true) => vec![ProvisoFile::VirtualMachine],
+        None => vec![ProvisoFile::HypervisorUnknown],
+    }
 }
 
 fn typical(unit: &str, work: u64, rounds: &[RoundFile]) -> Option<TypicalFile> {
@@ -144,9 +210,15 @@ fn typical(unit: &str, work: u64, rounds: &[RoundFile]) -> Option<TypicalFile> {
     })
 }
 
-/// Bytes of a pass of `walks` walks that must have come from memory: what caches could have kept
-/// from one walk to the next is taken off each.
-fn beyond_caches(bytes: Bytes, walks: u64, caches: Option<Caches>) -> Result<u64, String> {
+/// Bytes of a pass of `walks` walks that must have crossed: what caches could have kept from one
+/// walk to the next is taken off each, and what written lines could still be in them at the end is
+/// taken off once more. Lines written in one walk and replaced in another have crossed.
+fn beyond_caches(
+    bytes: Bytes,
+    walks: u64,
+    stores: Stores,
+    caches: Option<Caches>,
+) -> Result<u64, String> {
     let caches = caches.ok_or("the size of the last-level cache is not known")?;
     let needed = caches.last_level_bytes.saturating_mul(CACHE_MULTIPLE);
     let per_walk = bytes.0 / walks.max(1);
@@ -157,28 +229,17 @@ fn beyond_caches(bytes: Bytes, walks: u64, caches: Option<Caches>) -> Result<u64
             Bytes(needed)
         ));
     }
-    Ok(bytes.0.saturating_sub(caches.all_bytes.saturating_mul(walks)))
+    let times = match stores {
+        Stores::InMemory => walks,
+        Stores::InCaches => walks.saturating_add(1),
+    };
+    Ok(bytes.0.saturating_sub(caches.all_bytes.saturating_mul(times)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn round(min_pass_ns: u64, min_pass_idx: u64) -> RoundFile {
-        RoundFile {
-            start_ns: 0,
-            passes: 4,
-            iterations: 4,
-            total_ns: min_pass_ns * 5,
-            min_pass_ns,
-            max_pass_ns: min_pass_ns * 2,
-            stop: StopFile::MinimaMet,
-            min_pass_idx: Some(min_pass_idx),
-            block_pass_ns: vec![],
-            conditions: None,
-            run_idx: 0,
-        }
-    }
+    use crate::result::test_files::round;
 
     fn check() -> CheckFile {
         CheckFile {
@@ -193,22 +254,20 @@ mod tests {
 
     fn context() -> Context {
         let caches = Some(Caches { last_level_bytes: 1_000, all_bytes: 1_200 });
-        Context { clock_resolution_ns: Some(50), caches }
+        Context { clock_resolution_ns: Some(50), caches, hypervisor: Some(false) }
+    }
+
+    fn measured<'a>(rounds: &'a [RoundFile], check: Option<&'a CheckFile>) -> Measured<'a> {
+        Measured { rounds, check, device: "cpu", rating: None, typical: ("tokens_per_s", 4) }
     }
 
     #[test]
     fn the_best_window_and_the_clock_make_the_floor() {
         let rounds = [round(2_000, 1), round(950, 3), round(1_000, 0)];
-        let bytes = beyond_caches(Bytes(5_000), 1, context().caches);
-        let claims = claims(
-            &rounds,
-            Some(&check()),
-            Some((16, 3_000)),
-            bytes,
-            ("tokens_per_s", 4),
-            &context(),
-        )
-        .unwrap();
+        let bytes = beyond_caches(Bytes(5_000), 1, Stores::InMemory, context().caches);
+        let check = check();
+        let measured = measured(&rounds, Some(&check));
+        let claims = claims(&measured, Some((16, 3_000)), bytes, &context()).unwrap();
         let operations = &claims.existence[0];
         assert_eq!((operations.round_idx, operations.pass_idx), (1, 3));
         assert_eq!((operations.bracket_ns, operations.work), (950, 3_000));
@@ -221,14 +280,15 @@ mod tests {
         let typical = claims.typical.unwrap();
         assert_eq!((typical.n_rounds, typical.confidence), (3, 0.875));
         assert_eq!(typical.per_second_at_least, 4.0 * 4.0 / 10_000e-9);
+        assert_eq!(claims.provisos, []);
     }
 
     #[test]
     fn what_is_not_proved_is_not_claimed() {
         let rounds = [round(1_000, 0)];
         let of = |rounds: &[RoundFile], check: Option<&CheckFile>, context: &Context| {
-            let bytes = beyond_caches(Bytes(3_999), 1, context.caches);
-            claims(rounds, check, Some((32, 7)), bytes, ("tokens_per_s", 4), context)
+            let bytes = beyond_caches(Bytes(3_999), 1, Stores::InMemory, context.caches);
+            claims(&measured(rounds, check), Some((32, 7)), bytes, context)
         };
         assert_eq!(of(&[], Some(&check()), &context()), None);
         let in_cache = of(&rounds, Some(&check()), &context()).unwrap();
@@ -237,7 +297,7 @@ mod tests {
         let unchecked = of(&rounds, None, &context()).unwrap();
         assert!(unchecked.existence.is_empty());
         assert!(unchecked.absent["operations"].contains("not checked"));
-        let unknown = Context { clock_resolution_ns: None, caches: None };
+        let unknown = Context { clock_resolution_ns: None, caches: None, hypervisor: None };
         assert!(of(&rounds, Some(&check()), &unknown).unwrap().existence.is_empty());
         let short = of(&[round(400, 0)], Some(&check()), &context()).unwrap();
         assert!(short.absent["operations"].contains("too short"));
@@ -245,13 +305,61 @@ mod tests {
         // A file of format 1.0 does not know which pass was the fastest.
         let old = RoundFile { min_pass_idx: None, ..round(1_000, 0) };
         assert!(of(&[old], Some(&check()), &context()).unwrap().existence.is_empty());
+        // A walk through memory claims no operations, and so lacks none.
+        let walk = claims(&measured(&rounds, None), None, Ok(1), &context()).unwrap();
+        assert_eq!(walk.absent.keys().collect::<Vec<_>>(), ["bytes"]);
+    }
+
+    #[test]
+    fn another_device_and_an_impossible_figure_prove_nothing() {
+        let (rounds, check) = ([round(1_000, 0), round(1_000, 0)], check());
+        let of = |device, rating: Option<&RatingFile>| {
+            let measured = Measured { device, rating, ..measured(&rounds, Some(&check)) };
+            claims(&measured, Some((32, 7)), Ok(9_000), &context()).unwrap()
+        };
+        assert_eq!(of("cpu", None).existence.len(), 2);
+        let cuda = of("cuda:0", None);
+        assert!(cuda.existence.is_empty() && cuda.provisos.is_empty() && cuda.typical.is_some());
+        assert!(cuda.absent["operations"].contains("the caches of cuda:0"));
+        assert!(cuda.absent["bytes"].contains("clock"));
+        let rating = |share| RatingFile::Known {
+            n_cores: 1,
+            flops_per_cycle: 32,
+            frequency_hz: 1,
+            flops_per_s: 32.0,
+            share,
+        };
+        assert_eq!(of("cpu", Some(&rating(1.0))).existence.len(), 2);
+        let invalid = of("cpu", Some(&rating(1.01)));
+        assert!(invalid.existence.is_empty() && invalid.typical.is_none());
+        assert!(invalid.absent.values().all(|reason| reason.starts_with("INVALID")));
+    }
+
+    #[test]
+    fn claims_say_what_they_take_on_trust() {
+        let (rounds, check) = ([round(1_000, 0)], check());
+        let of = |hypervisor| {
+            let context = Context { hypervisor, ..context() };
+            claims(&measured(&rounds, Some(&check)), Some((32, 7)), Ok(1), &context)
+                .unwrap()
+                .provisos
+        };
+        assert_eq!(of(Some(false)), []);
+        assert_eq!(of(Some(true)), [ProvisoFile::VirtualMachine]);
+        assert_eq!(of(None), [ProvisoFile::HypervisorUnknown]);
+        let later: ProvisoFile = serde_json::from_str("\"something_new\"").unwrap();
+        assert_eq!(later.name(), "something_new");
     }
 
     #[test]
     fn every_walk_may_have_found_something_in_the_caches() {
         let caches = context().caches;
-        assert_eq!(beyond_caches(Bytes(40_000), 10, caches), Ok(40_000 - 10 * 1_200));
-        assert!(beyond_caches(Bytes(40_000), 11, caches).is_err());
-        assert!(beyond_caches(Bytes(40_000), 1, None).is_err());
+        let of = |bytes, walks, stores| beyond_caches(Bytes(bytes), walks, stores, caches);
+        assert_eq!(of(40_000, 10, Stores::InMemory), Ok(40_000 - 10 * 1_200));
+        // And what was written may not have left them.
+        assert_eq!(of(40_000, 10, Stores::InCaches), Ok(40_000 - 11 * 1_200));
+        assert_eq!(of(4_000, 1, Stores::InCaches), Ok(4_000 - 2 * 1_200));
+        assert!(of(40_000, 11, Stores::InMemory).is_err());
+        assert!(beyond_caches(Bytes(40_000), 1, Stores::InMemory, None).is_err());
     }
 }

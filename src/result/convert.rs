@@ -45,6 +45,7 @@ pub fn case_file(case: &Case, config: &DecoderConfig) -> CaseFile {
             bytes_min: work.bytes_min,
             forward_passes: Some(case.test.forward_passes()),
         },
+        clock: Some(ClockFile::HostMonotonic),
         outcome: not_yet(),
         warm_up: None,
         rounds: Vec::new(),
@@ -97,11 +98,13 @@ pub fn ceiling_file(probe: &Probe, sizes: &ProbeSizes) -> CeilingFile {
         working_set_bytes,
         flops: work.flops,
         bytes: work.bytes,
+        clock: Some(ClockFile::HostMonotonic),
         outcome: not_yet(),
         warm_up: None,
         rounds: Vec::new(),
         check: None,
         rate: None,
+        rating: None,
         claims: None,
         warnings: Vec::new(),
     }
@@ -183,6 +186,7 @@ pub fn plan_file(plan: &Plan) -> PlanFile {
         repetitions,
         warm_up: plan.settings.warm_up().as_ref().map(limits),
         round: limits(&plan.settings.round()),
+        probe_round: Some(limits(&plan.settings.probe_round())),
         max_time_ns,
         models: plan.models.iter().map(model_file).collect(),
     }
@@ -202,7 +206,8 @@ pub fn settings_of(plan: &PlanFile) -> Result<Settings, String> {
         max_time_ns: plan.max_time_ns,
     };
     let same = settings.warm_up().as_ref().map(limits) == plan.warm_up
-        && limits(&settings.round()) == plan.round;
+        && limits(&settings.round()) == plan.round
+        && plan.probe_round.is_none_or(|round| limits(&settings.probe_round()) == round);
     match same {
         true => Ok(settings),
         false => Err("its limits are not those of this benchinf".into()),

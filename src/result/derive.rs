@@ -3,7 +3,7 @@
 
 use crate::case::{Dtype, Test};
 use crate::result::file::*;
-use crate::result::{claims, roofline, warnings};
+use crate::result::{claims, rating, roofline, warnings};
 use crate::stats;
 
 /// Chance at least that an interval holds the median, as far as the number of rounds allows.
@@ -22,6 +22,8 @@ pub(super) struct Context {
     pub clock_resolution_ns: Option<u64>,
     /// The caches that could have served memory traffic; absent when the machine does not tell.
     pub caches: Option<Caches>,
+    /// Whether a hypervisor runs the processor, if that is known.
+    pub hypervisor: Option<bool>,
 }
 
 /// Caches of the whole machine.
@@ -43,9 +45,16 @@ impl Context {
             let sizes = cpu.caches.iter().filter(holds_data).map(|cache| cache.size_bytes.0);
             let per_core = sizes.fold(0, u64::saturating_add);
             let lower = per_core.saturating_mul(cpu.physical_cores.into());
-            Caches { last_level_bytes: last_level.0, all_bytes: last_level.0.saturating_add(lower) }
+            // Files that do not tell them all describe the first core's, and cores may differ.
+            let all = cpu.all_caches_bytes.map(|all| all.0);
+            let all_bytes = all.unwrap_or_else(|| last_level.0.saturating_add(lower));
+            Caches { last_level_bytes: last_level.0, all_bytes: all_bytes.max(last_level.0) }
         });
-        Self { clock_resolution_ns: file.environment.clock_resolution_ns, caches }
+        Self {
+            clock_resolution_ns: file.environment.clock_resolution_ns,
+            caches,
+            hypervisor: cpu.hypervisor,
+        }
     }
 }
 
@@ -55,17 +64,25 @@ pub(super) fn complete(file: &mut ResultFile) {
     let planned_rounds = file.plan.repetitions;
     for ceiling in &mut file.ceilings {
         ceiling.rate = rate(ceiling);
+        ceiling.rating = ceiling.dtype.as_deref().and_then(|dtype| {
+            let axes = (ceiling.device.as_str(), dtype, ceiling.n_threads);
+            rating::of(&file.environment.cpu, axes, ceiling.flops, &ceiling.rounds)
+        });
         ceiling.claims = claims::of_ceiling(ceiling, &context);
         ceiling.warnings = warnings::of_rounds(&ceiling.rounds, planned_rounds, &context);
         ceiling.warnings.extend(ceiling.warm_up.as_ref().and_then(warnings::of_warm_up));
+        ceiling.warnings.extend(warnings::of_rating(ceiling.rating.as_ref()));
     }
     for case in &mut file.cases {
         case.throughput = throughput(case);
-        case.roofline = roofline::of_case(case, &file.ceilings, context.caches);
+        let cpu = &file.environment.cpu;
+        case.roofline = roofline::of_case(case, &file.ceilings, context.caches, cpu);
         case.claims = claims::of_case(case, &context);
         case.warnings = warnings::of_rounds(&case.rounds, planned_rounds, &context);
         case.warnings.extend(case.warm_up.as_ref().and_then(warnings::of_warm_up));
         case.warnings.extend(case.roofline.as_ref().and_then(warnings::of_roofline));
+        let rating = case.roofline.as_ref().and_then(|roofline| roofline.rating.as_ref());
+        case.warnings.extend(warnings::of_rating(rating));
     }
 }
 
@@ -76,6 +93,13 @@ pub(super) fn rates(work_per_pass: u64, rounds: &[RoundFile]) -> Vec<f64> {
         .filter(|round| round.total_ns > 0)
         .map(|round| work_per_pass as f64 * round.passes as f64 / (round.total_ns as f64 / 1e9))
         .collect()
+}
+
+/// Work of the fastest pass of a round per second, one value for each round that the clock could
+/// see.
+pub(super) fn pass_rates(work: u64, rounds: &[RoundFile]) -> Vec<f64> {
+    let passes_ns = rounds.iter().map(|round| round.min_pass_ns).filter(|ns| *ns > 0);
+    passes_ns.map(|ns| work as f64 / (ns as f64 / 1e9)).collect()
 }
 
 /// Tokens per second over rounds; absent without any.
@@ -106,7 +130,7 @@ fn rate(ceiling: &CeilingFile) -> Option<RateFile> {
     Some(RateFile {
         unit: unit.into(),
         median_per_s: stats::median(&rates)?,
-        best_per_s: rates.iter().copied().max_by(f64::total_cmp)?,
+        best_per_s: stats::max(&[rates.clone(), pass_rates(work, &ceiling.rounds)].concat())?,
         interval: interval(&rates),
         rounds_per_s: rates,
     })
@@ -145,7 +169,11 @@ pub(super) fn operand_bits(dtype: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::result::test_files::round;
+    use crate::units::{Bytes, Flops};
 
     #[test]
     fn intervals_say_what_they_cover() {
@@ -158,6 +186,43 @@ mod tests {
         let eight = of(8).unwrap();
         assert_eq!((eight.lower, eight.upper), (2.0, 7.0));
         assert!((0.92..0.93).contains(&eight.coverage));
+    }
+
+    proptest! {
+        /// A ceiling below what its own claim proves would be known to be wrong.
+        #[test]
+        fn a_ceiling_is_never_below_its_own_claim(
+            rounds in prop::collection::vec((1_u64..1 << 40, 0_u64..8, 0_u64..1 << 40), 1..6),
+            (work, caches, resolution_ns) in (1_u64..1 << 60, 0_u64..1 << 40, 1_u64..1_000),
+            is_product in any::<bool>(),
+        ) {
+            let text = include_str!("../../tests/data/results/valid/v1.1.json");
+            let mut file = crate::result::parse(text).unwrap();
+            file.environment.clock_resolution_ns = Some(resolution_ns);
+            file.environment.cpu.all_caches_bytes = Some(Bytes(caches));
+            file.environment.cpu.last_level_cache_bytes = Some(Bytes(caches / 2));
+            file.ceilings.retain(|ceiling| ceiling.gemm_size.is_some() == is_product);
+            for ceiling in &mut file.ceilings {
+                (ceiling.flops, ceiling.bytes) = (Flops(work), Bytes(work));
+                let round_of = |&(min_ns, slower, extra_ns): &(u64, u64, u64)| RoundFile {
+                    passes: slower + 1,
+                    total_ns: min_ns + slower * (min_ns + extra_ns),
+                    max_pass_ns: min_ns + extra_ns,
+                    ..round(min_ns, 0)
+                };
+                ceiling.rounds = rounds.iter().map(round_of).collect();
+            }
+            complete(&mut file);
+            prop_assert!(!file.ceilings.is_empty());
+            for ceiling in &file.ceilings {
+                let best_per_s = ceiling.rate.as_ref().unwrap().best_per_s;
+                let rounds_per_s = &ceiling.rate.as_ref().unwrap().rounds_per_s;
+                prop_assert!(rounds_per_s.iter().all(|rate| *rate <= best_per_s));
+                for claim in &ceiling.claims.as_ref().unwrap().existence {
+                    prop_assert!(claim.per_second_at_least <= best_per_s);
+                }
+            }
+        }
     }
 
     #[test]

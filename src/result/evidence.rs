@@ -46,6 +46,10 @@ pub struct ConditionsFile {
     pub involuntary_switches: Option<u64>,
     /// Page faults that had to wait for a disk.
     pub major_faults: Option<u64>,
+    /// What is absent in this round only, each with the reason. What the machine never tells is in
+    /// `environment.unavailable`, under `conditions.` and the key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub absent: BTreeMap<String, String>,
 }
 
 /// A ceiling: what a probe reached in the same run.
@@ -71,6 +75,9 @@ pub struct CeilingFile {
     pub flops: Flops,
     /// Bytes that must cross between memory and processor in a pass, a written one once.
     pub bytes: Bytes,
+    /// The clock that its times come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockFile>,
     /// What became of it.
     pub outcome: OutcomeFile,
     /// The warm-up, if there was one.
@@ -81,6 +88,9 @@ pub struct CeilingFile {
     pub check: Option<CheckFile>,
     /// What it reached; absent without rounds.
     pub rate: Option<RateFile>,
+    /// What the processor is rated for; absent for memory, and without rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating: Option<RatingFile>,
     /// What that proves.
     pub claims: Option<ClaimsFile>,
     /// What casts doubt on it.
@@ -96,7 +106,8 @@ pub struct RateFile {
     pub rounds_per_s: Vec<f64>,
     /// Median of the rounds.
     pub median_per_s: f64,
-    /// The best round: the ceiling.
+    /// The fastest pass of any round: the ceiling. It is never below what the claims prove, which
+    /// is the same pass with the clock's resolution and the caches taken off.
     pub best_per_s: f64,
     /// Interval for the median; absent for one round.
     pub interval: Option<IntervalFile>,
@@ -128,6 +139,30 @@ pub enum BoundFile {
     Memory,
 }
 
+/// What a processor is rated for: more it cannot do, so a figure above that is invalid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum RatingFile {
+    /// Cores × operations per cycle × frequency.
+    Known {
+        /// Cores that compute.
+        n_cores: u32,
+        /// Operations of one core in one cycle, by its widest multiply-add instructions.
+        flops_per_cycle: u32,
+        /// The highest frequency, boost included.
+        frequency_hz: u64,
+        /// The product of the three.
+        flops_per_s: f64,
+        /// Share of it that the fastest pass reached. Above 1 the figure is invalid.
+        share: f64,
+    },
+    /// Nothing is known that a figure could be above of.
+    Absent {
+        /// Why.
+        reason: String,
+    },
+}
+
 /// A case against the ceilings that were measured in the same run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RooflineFile {
@@ -143,10 +178,13 @@ pub struct RooflineFile {
     pub memory_ceiling: Option<String>,
     /// Share of it.
     pub memory_share: Option<f64>,
-    /// The ceiling with the larger share; absent without ceilings.
+    /// The ceiling with the larger share; absent unless both can be compared.
     pub bound: Option<BoundFile>,
-    /// Its share. Above 1 the ceiling is under-measured.
+    /// The larger share, or the only one. Above 1 the ceiling is under-measured.
     pub ceiling_share: Option<f64>,
+    /// What the processor is rated for, in the case's format and on its threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating: Option<RatingFile>,
     /// All that in a sentence.
     pub sentence: String,
 }
@@ -160,6 +198,44 @@ pub struct ClaimsFile {
     pub absent: BTreeMap<String, String>,
     /// What it usually does at least; absent for one round.
     pub typical: Option<TypicalFile>,
+    /// What the claims take on trust; absent when there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provisos: Vec<ProvisoFile>,
+}
+
+/// What a claim takes on trust.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProvisoFile {
+    /// A hypervisor runs the processor: caches may be larger than it tells.
+    VirtualMachine,
+    /// Whether a hypervisor runs the processor is not known.
+    HypervisorUnknown,
+    /// One that a later version of the format added.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl ProvisoFile {
+    /// The name in files.
+    pub fn name(&self) -> &str {
+        match self {
+            ProvisoFile::VirtualMachine => "virtual_machine",
+            ProvisoFile::HypervisorUnknown => "hypervisor_unknown",
+            ProvisoFile::Other(name) => name,
+        }
+    }
+}
+
+/// The clock that times come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockFile {
+    /// The monotonic clock of the host, read before the work is given out and after it is done.
+    HostMonotonic,
+    /// One that a later version of the format added.
+    #[serde(untagged)]
+    Other(String),
 }
 
 /// What is claimed to have been done.

@@ -185,6 +185,9 @@ pub struct CpuFile {
     /// threads share it. Bandwidth of memory is shown only by working sets several times this.
     #[serde(default)]
     pub last_level_cache_bytes: Option<Bytes>,
+    /// All data and unified caches of every level and core together, each counted once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_caches_bytes: Option<Bytes>,
     /// Whether hardware threads share cores.
     pub smt_active: Option<bool>,
     /// Frequency governor of the first core.
@@ -234,8 +237,11 @@ pub struct PlanFile {
     pub repetitions: u32,
     /// Warm-up before a case's first round; absent when it was switched off.
     pub warm_up: Option<LimitsFile>,
-    /// Limits of a round.
+    /// Limits of a case's round.
     pub round: LimitsFile,
+    /// Limits of a probe's round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_round: Option<LimitsFile>,
     /// Time allowed for the whole run, of which each warm-up and round gets its share as a
     /// maximum of its own; absent when unbounded.
     pub max_time_ns: Option<u64>,
@@ -298,6 +304,9 @@ pub struct CaseFile {
     pub axes: AxesFile,
     /// Work of one pass, counted from the shape.
     pub work: WorkFile,
+    /// The clock that its times come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockFile>,
     /// What became of it.
     pub outcome: OutcomeFile,
     /// The warm-up, if there was one.

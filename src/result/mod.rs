@@ -14,12 +14,15 @@ mod integrity;
 mod journal;
 mod latency;
 mod merge;
+mod rating;
 mod read;
 mod record;
 mod roofline;
 mod schema;
 mod signature;
 mod store;
+#[cfg(test)]
+mod test_files;
 mod tool;
 mod warnings;
 

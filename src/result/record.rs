@@ -76,7 +76,17 @@ pub struct Assembly {
     items: HashMap<String, Item>,
     /// Of each case.
     series: Vec<Vec<Series>>,
+    /// The round that was interrupted, of at most one item: a run that is taken up again measures
+    /// it anew, and one that is not keeps what there is.
+    partial: Option<Partial>,
     last_ns: u64,
+}
+
+/// A case or ceiling as it is with the round that was interrupted.
+#[derive(Clone, Debug)]
+enum Partial {
+    Case(usize, Box<CaseFile>, Vec<Series>),
+    Ceiling(usize, Box<CeilingFile>),
 }
 
 impl Assembly {
@@ -94,10 +104,10 @@ impl Assembly {
             }
         }
         let series = vec![Vec::new(); file.cases.len()];
-        Ok(Self { file, items, series, last_ns: 0 })
+        Ok(Self { file, items, series, partial: None, last_ns: 0 })
     }
 
-    /// The file so far; nothing is derived yet.
+    /// The file so far, without the round that was interrupted; nothing is derived yet.
     pub fn file(&self) -> &ResultFile {
         &self.file
     }
@@ -115,7 +125,10 @@ impl Assembly {
         let item = |id: &String| self.items.get(id).copied().ok_or_else(|| format!("no case {id}"));
         match &entry.record {
             Record::Begin { .. } => return Err("the run begins twice".into()),
-            Record::Resumed { at } => self.file.run.resumed.push(at.clone()),
+            Record::Resumed { at } => {
+                self.partial = None;
+                self.file.run.resumed.push(at.clone());
+            }
             Record::WarmUp { id, warm_up } => {
                 let slot = match item(id)? {
                     Item::Case(i) => &mut self.file.cases[i].warm_up,
@@ -130,22 +143,28 @@ impl Assembly {
                 if round.passes == 0 || round.total_ns / round.passes > round.max_pass_ns {
                     return Err(format!("a round of {id} contradicts itself"));
                 }
+                let item = item(id)?;
                 let round_ns = round.start_ns;
                 self.file.run.time_to_first_iteration_ns.get_or_insert(round_ns);
-                match item(id)? {
+                let is_partial = round.stop == StopFile::Interrupted;
+                match item {
+                    Item::Case(i) if is_partial => {
+                        let (mut case, mut series) =
+                            (Box::new(self.file.cases[i].clone()), self.series[i].clone());
+                        case_with_round(&mut case, &mut series, round, check, latencies)?;
+                        self.partial = Some(Partial::Case(i, case, series));
+                    }
                     Item::Case(i) => {
-                        merge_latencies(&mut self.series[i], latencies)?;
-                        let case = &mut self.file.cases[i];
-                        case.rounds.push((**round).clone());
-                        merge_check(&mut case.check, check)?;
-                        case.outcome = OutcomeFile::Measured;
+                        let (case, series) = (&mut self.file.cases[i], &mut self.series[i]);
+                        case_with_round(case, series, round, check, latencies)?;
+                    }
+                    Item::Ceiling(i) if is_partial => {
+                        let mut ceiling = Box::new(self.file.ceilings[i].clone());
+                        ceiling_with_round(&mut ceiling, round, check, kernel)?;
+                        self.partial = Some(Partial::Ceiling(i, ceiling));
                     }
                     Item::Ceiling(i) => {
-                        let ceiling = &mut self.file.ceilings[i];
-                        ceiling.rounds.push((**round).clone());
-                        merge_check(&mut ceiling.check, check)?;
-                        ceiling.kernel.clone_from(kernel);
-                        ceiling.outcome = OutcomeFile::Measured;
+                        ceiling_with_round(&mut self.file.ceilings[i], round, check, kernel)?;
                     }
                 }
             }
@@ -173,6 +192,13 @@ impl Assembly {
 
     /// The whole file, with all that follows from what was measured.
     pub fn finish(mut self, ended: RunEnd, finished: String, duration_ns: u64) -> ResultFile {
+        match self.partial {
+            None => {}
+            Some(Partial::Case(i, case, series)) => {
+                (self.file.cases[i], self.series[i]) = (*case, series);
+            }
+            Some(Partial::Ceiling(i, ceiling)) => self.file.ceilings[i] = *ceiling,
+        }
         self.file.run.ended = ended;
         self.file.run.finished = finished;
         self.file.run.duration_ns = duration_ns;
@@ -182,6 +208,41 @@ impl Assembly {
         derive::complete(&mut self.file);
         self.file
     }
+}
+
+/// Takes a round into a case.
+///
+/// # Errors
+/// That it does not fit the rounds before it.
+fn case_with_round(
+    case: &mut CaseFile,
+    series: &mut Vec<Series>,
+    round: &RoundFile,
+    check: &CheckFile,
+    latencies: &[LatencyFile],
+) -> Result<(), String> {
+    merge_latencies(series, latencies)?;
+    case.rounds.push(round.clone());
+    merge_check(&mut case.check, check)?;
+    case.outcome = OutcomeFile::Measured;
+    Ok(())
+}
+
+/// Takes a round into a ceiling.
+///
+/// # Errors
+/// That it does not fit the rounds before it.
+fn ceiling_with_round(
+    ceiling: &mut CeilingFile,
+    round: &RoundFile,
+    check: &CheckFile,
+    kernel: &Option<String>,
+) -> Result<(), String> {
+    ceiling.rounds.push(round.clone());
+    merge_check(&mut ceiling.check, check)?;
+    ceiling.kernel.clone_from(kernel);
+    ceiling.outcome = OutcomeFile::Measured;
+    Ok(())
 }
 
 /// Takes the latencies of a round, or of another file, into those of a case.

@@ -31,6 +31,8 @@ enum Warning {
     ShortPasses { pass_ns: u64, resolution_ns: u64 },
     WarmUpCutShort,
     CeilingUnderMeasured { share: f64 },
+    AboveRating { share: f64 },
+    PartialRound { passes: u64 },
 }
 
 /// Warnings from rounds alone, so that they can be found again from a file.
@@ -53,6 +55,8 @@ pub(super) fn of_rounds(rounds: &[RoundFile], planned: u32, context: &Context) -
     let too_coarse =
         context.clock_resolution_ns.filter(|ns| pass_ns < ns.saturating_mul(CLOCK_STEPS_WANTED));
 
+    let partial = rounds.iter().find(|round| round.stop == StopFile::Interrupted);
+
     let warnings = [
         measure::drift(&blocks).map(Warning::Drift),
         clock_change(conditions()),
@@ -62,6 +66,7 @@ pub(super) fn of_rounds(rounds: &[RoundFile], planned: u32, context: &Context) -
         variation.filter(|v| *v > NOISY_BEYOND).map(|share| Warning::Noisy { share }),
         (n_rounds < ROUNDS_WANTED).then_some(Warning::FewRounds { rounds: n_rounds, planned }),
         too_coarse.map(|resolution_ns| Warning::ShortPasses { pass_ns, resolution_ns }),
+        partial.map(|round| Warning::PartialRound { passes: round.passes }),
     ];
     warnings.into_iter().flatten().map(|warning| warning.file()).collect()
 }
@@ -76,6 +81,16 @@ pub(super) fn of_warm_up(warm_up: &WarmUpFile) -> Option<WarningFile> {
 pub(super) fn of_roofline(roofline: &RooflineFile) -> Option<WarningFile> {
     let share = roofline.ceiling_share.filter(|share| *share > 1.0)?;
     Some(Warning::CeilingUnderMeasured { share }.file())
+}
+
+/// A figure above what the processor is rated for.
+pub(super) fn of_rating(rating: Option<&RatingFile>) -> Option<WarningFile> {
+    match rating? {
+        RatingFile::Known { share, .. } if *share > 1.0 => {
+            Some(Warning::AboveRating { share: *share }.file())
+        }
+        _ => None,
+    }
 }
 
 fn clock_change<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Option<Warning> {
@@ -104,6 +119,8 @@ impl Warning {
             Warning::ShortPasses { .. } => "short_passes",
             Warning::WarmUpCutShort => "warm_up_cut_short",
             Warning::CeilingUnderMeasured { .. } => "ceiling_under_measured",
+            Warning::AboveRating { .. } => "above_rating",
+            Warning::PartialRound { .. } => "partial_round",
         }
     }
 
@@ -145,6 +162,17 @@ impl Warning {
             Warning::CeilingUnderMeasured { share } => {
                 format!("the case reached {} of the ceiling it was held against", percent(share))
             }
+            Warning::AboveRating { share } => {
+                format!(
+                    "INVALID: the fastest pass is at {} of what the processor is rated for",
+                    percent(share)
+                )
+            }
+            Warning::PartialRound { passes } => {
+                format!(
+                    "a round was interrupted after {passes} of its passes, and counts like the others"
+                )
+            }
         }
     }
 
@@ -166,6 +194,13 @@ impl Warning {
             Warning::CeilingUnderMeasured { .. } => {
                 "do not trust the share: measure the ceilings alone with `benchinf probe`"
             }
+            Warning::AboveRating { .. } => {
+                "do not use the figure: suspect the count of operations, the format, sparsity, or a \
+                 clock that was read before the work was done"
+            }
+            Warning::PartialRound { .. } => {
+                "go on with `benchinf run --resume`, which measures it anew"
+            }
         }
     }
 
@@ -184,7 +219,9 @@ impl Warning {
             Warning::OtherLoad { share }
             | Warning::Steal { share }
             | Warning::Noisy { share }
+            | Warning::AboveRating { share }
             | Warning::CeilingUnderMeasured { share } => vec![("share", share)],
+            Warning::PartialRound { passes } => vec![("passes", passes as f64)],
             Warning::FewRounds { rounds, planned } => {
                 vec![("rounds", rounds.into()), ("planned", planned.into())]
             }

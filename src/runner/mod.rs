@@ -4,6 +4,7 @@
 
 mod budget;
 mod items;
+mod probes;
 mod recorded;
 mod rounds;
 #[cfg(test)]

@@ -9,9 +9,10 @@ use crate::model::ModelSpec;
 use crate::model::weights::Weights;
 use crate::plan::{MAX_THREADS, Plan, PlannedCase, PlannedProbe};
 use crate::probe::ProbeSizes;
-use crate::result::file::{OutcomeFile, ResultFile, RunEnd, RunFile};
+use crate::result::file::{EnvironmentFile, OutcomeFile, ResultFile, RunEnd, RunFile};
 use crate::result::{self, Assembly, Entry, FORMAT_VERSION, Journal, Record};
 use crate::runner::{Event, Observers, items, run};
+use crate::telemetry::Sampler;
 use crate::units::Bytes;
 
 /// Begins a run: says in its journal what will be measured, on what and by what. `command_line`
@@ -73,12 +74,22 @@ pub(super) fn unmeasured(
             resumed: Vec::new(),
             merged: Vec::new(),
         },
-        environment: result::environment(),
+        environment: environment(),
         plan: plan_file,
         cases: cases.collect(),
         ceilings: ceilings.collect(),
         integrity: None,
     })
+}
+
+/// The machine, with what it will not tell of the conditions of a round.
+fn environment() -> EnvironmentFile {
+    let mut environment = result::environment();
+    let sampler = Sampler::new();
+    let never = sampler.unavailable().iter();
+    let named = never.map(|(key, reason)| (format!("conditions.{key}"), reason.clone()));
+    environment.unavailable.extend(named);
+    environment
 }
 
 /// Measures what is still to be done, writing each record to the journal, and gives the result.

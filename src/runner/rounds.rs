@@ -1,28 +1,25 @@
 //! The rounds of a run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use half::{bf16, f16};
-
-use crate::case::Dtype;
 use crate::device::Device;
 use crate::error::Result;
 use crate::kernels::Threads;
 use crate::measure::{self, Clock, Limits, Recorder, Round, WarmUp, Workload};
 use crate::model::Decoder;
 use crate::plan::Plan;
-use crate::probe::ProbeKind;
 use crate::result::file::{ConditionsFile, OutcomeFile, RunEnd};
 use crate::result::{self, Record};
 use crate::runner::budget::{Budget, RoundCost};
 use crate::runner::items::{Item, ItemState};
+use crate::runner::probes::Probes;
 use crate::runner::{Event, Observers, WeightSet};
 use crate::telemetry::{self, Sampler};
 use crate::units::Bytes;
-use crate::workload::{Expected, GemmProbe, Inference, MemoryProbe, ProbeMemory, Session};
+use crate::workload::{Expected, Inference, Session};
 
 /// Memory for what passes are held against, from round to round; beyond it, it is computed anew.
 const KEPT_REFERENCES: Bytes = Bytes(64 << 20);
@@ -38,8 +35,7 @@ pub(super) struct Run<'a, C> {
     decoders: HashMap<WeightSet, Arc<Decoder>>,
     /// The one KV cache that is held, and the weights and batch size it is for.
     session: Option<((WeightSet, u32), Session)>,
-    /// What the probes of memory share, while one of them is still to come.
-    probe_memory: Option<ProbeMemory>,
+    probes: Probes,
     /// What passes of a case are held against.
     expected: HashMap<usize, Expected>,
     kept: Bytes,
@@ -72,7 +68,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
             device,
             decoders,
             session: None,
-            probe_memory: None,
+            probes: Probes::default(),
             expected: HashMap::new(),
             kept: Bytes(0),
         }
@@ -97,6 +93,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
                 }
                 any_ran = true;
                 self.turn_or_failure(idx, round_idx, threads)?;
+                self.drop_probes_that_are_done();
             }
             // Nothing fits any more, and time does not come back.
             if time_up && !any_ran {
@@ -109,6 +106,18 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
             false if time_up => RunEnd::TimeUp,
             false => RunEnd::Completed,
         })
+    }
+
+    /// Gives memory back that no probe still to come needs.
+    fn drop_probes_that_are_done(&mut self) {
+        let open = self.items.iter().filter(|item| !item.is_done(self.plan));
+        let kinds: Vec<_> = open
+            .filter_map(|item| match item.item {
+                Item::Probe(idx) => Some(self.plan.probes[idx].probe.kind),
+                Item::Case(_) => None,
+            })
+            .collect();
+        self.probes.keep_only(&kinds);
     }
 
     fn is_interrupted(&self) -> bool {
@@ -136,6 +145,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         self.items[idx].ended = true;
         // Whatever it left there is not to be trusted.
         self.session = None;
+        self.probes = Probes::default();
         self.record(Record::Ended { id, outcome: OutcomeFile::Failed { reason } })
     }
 
@@ -191,42 +201,25 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         probe_idx: usize,
         round_idx: u32,
     ) -> Result<(Turn, String)> {
+        let kind = self.plan.probes[probe_idx].probe.kind;
         let (seed, sizes) = (self.plan.settings.seed, self.plan.probe_sizes);
-        let mut memory;
-        let mut workload: Box<dyn Workload>;
-        let kernel;
-        match self.plan.probes[probe_idx].probe.kind {
-            ProbeKind::Gemm { dtype: Dtype::F32 } => {
-                let probe = GemmProbe::<f32>::new(sizes.gemm_size, seed)?;
-                kernel = probe.kernel();
-                workload = Box::new(probe);
-            }
-            ProbeKind::Gemm { dtype: Dtype::F16 } => {
-                let probe = GemmProbe::<f16>::new(sizes.gemm_size, seed)?;
-                kernel = probe.kernel();
-                workload = Box::new(probe);
-            }
-            ProbeKind::Gemm { dtype: Dtype::BF16 } => {
-                let probe = GemmProbe::<bf16>::new(sizes.gemm_size, seed)?;
-                kernel = probe.kernel();
-                workload = Box::new(probe);
-            }
-            ProbeKind::Memory { access } => {
-                memory = match self.probe_memory.take() {
-                    Some(memory) => memory,
-                    None => ProbeMemory::new(sizes.working_set, seed)?,
-                };
-                let probe = MemoryProbe::new(&mut memory, access, seed);
-                kernel = probe.kernel();
-                workload = Box::new(probe);
-                let turn = self.time(idx, round_idx, &mut *workload, |_| {})?;
-                drop(workload);
-                self.probe_memory = Some(memory);
-                return Ok((turn, kernel.to_owned()));
-            }
+        if !self.plan.keeps_probes {
+            self.probes.keep_only(&[kind]);
         }
-        let turn = self.time(idx, round_idx, &mut *workload, |_| {})?;
-        Ok((turn, kernel.to_owned()))
+        // Out of `self` while it runs: timing needs the rest of it.
+        let mut probes = std::mem::take(&mut self.probes);
+        let turn = {
+            let (mut workload, kernel, is_new) = probes.workload(kind, sizes, seed)?;
+            if is_new && self.items[idx].warmed_up {
+                // The warm-up was on memory that is gone; the first pass over this one is slow.
+                let once = Limits { min_ns: 0, min_passes: 1, ..self.plan.settings.probe_round() };
+                measure::run_round(&mut *workload, self.clock, &once, &|| false, |_| {})?;
+            }
+            let turn = self.time(idx, round_idx, &mut *workload, |_| {})?;
+            (turn, kernel.to_owned())
+        };
+        self.probes = probes;
+        Ok(turn)
     }
 
     fn case_turn(
@@ -305,7 +298,11 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         }
         let id = &item.id;
         (self.observers.watch)(Event::Round { id, round_idx, done, planned, remaining_ns });
-        let limits = budget.share(settings.round(), self.clock.now_ns());
+        let limits = match item.item {
+            Item::Probe(_) => settings.probe_round(),
+            Item::Case(_) => settings.round(),
+        };
+        let limits = budget.share(limits, self.clock.now_ns());
         let now_ns = || self.clock.now_ns();
         let begin_ns = self.clock.now_ns();
         let speed_before = telemetry::core_speed(&now_ns);
@@ -313,7 +310,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         let round = measure::run_round(workload, self.clock, &limits, &interrupted, record)?;
         let conditions = before.until(&self.sampler.sample());
         let speed_after = telemetry::core_speed(&now_ns);
-        let conditions = Some(ConditionsFile {
+        let mut conditions = ConditionsFile {
             core_speed_before_per_s: speed_before,
             core_speed_after_per_s: speed_after,
             other_load_share: conditions.other_load_share,
@@ -322,8 +319,44 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
             frequency_hz: conditions.frequency_hz,
             involuntary_switches: conditions.involuntary_switches,
             major_faults: conditions.major_faults,
-        });
+            absent: BTreeMap::new(),
+        };
+        conditions.absent = self.absent_conditions(&conditions);
+        let conditions = Some(conditions);
         Ok(Turn { warm_up, round, conditions, begin_ns })
+    }
+
+    /// Why conditions are absent that this machine tells at other times.
+    fn absent_conditions(&self, conditions: &ConditionsFile) -> BTreeMap<String, String> {
+        const TOO_SHORT: &str = "the round is too short for the kernel's ticks (200 ms)";
+        const STANDS_STILL: &str = "the clock did not move while the core ran";
+        const UNREAD: &str = "it could not be read";
+        let unavailable = self.sampler.unavailable();
+        let ConditionsFile {
+            core_speed_before_per_s,
+            core_speed_after_per_s,
+            other_load_share,
+            steal_share,
+            throttle_events,
+            frequency_hz,
+            involuntary_switches,
+            major_faults,
+            absent: _,
+        } = conditions;
+        [
+            ("core_speed_before_per_s", core_speed_before_per_s.is_some(), STANDS_STILL),
+            ("core_speed_after_per_s", core_speed_after_per_s.is_some(), STANDS_STILL),
+            ("other_load_share", other_load_share.is_some(), TOO_SHORT),
+            ("steal_share", steal_share.is_some(), TOO_SHORT),
+            ("throttle_events", throttle_events.is_some(), UNREAD),
+            ("frequency_hz", frequency_hz.is_some(), UNREAD),
+            ("involuntary_switches", involuntary_switches.is_some(), UNREAD),
+            ("major_faults", major_faults.is_some(), UNREAD),
+        ]
+        .into_iter()
+        .filter(|(key, is_told, _)| !is_told && !unavailable.contains_key(*key))
+        .map(|(key, _, reason)| (key.to_owned(), reason.to_owned()))
+        .collect()
     }
 
     fn n_planned(&self) -> u64 {

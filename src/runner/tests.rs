@@ -97,7 +97,15 @@ fn rounds_are_interleaved_checked_and_all_measured() {
         let check = case.check.as_ref().unwrap();
         assert_eq!((check.passes, check.values), (3, 512));
         assert!(check.max_error <= check.tolerance && check.reference == "chunked_prefill.v1");
-        assert!(case.rounds.iter().all(|round| round.conditions.is_some()));
+        for round in &case.rounds {
+            let conditions = serde_json::to_value(round.conditions.as_ref().unwrap()).unwrap();
+            for (key, value) in conditions.as_object().unwrap() {
+                let never = result.environment.unavailable.get(&format!("conditions.{key}"));
+                let here = conditions.get("absent").and_then(|absent| absent.get(key));
+                let reasons = usize::from(never.is_some()) + usize::from(here.is_some());
+                assert_eq!(reasons, usize::from(value.is_null()), "{key}: {conditions}");
+            }
+        }
     }
 }
 
@@ -114,6 +122,59 @@ fn an_interrupt_keeps_finished_rounds_and_the_rest_can_follow() {
     assert_eq!(rounds.len(), 12 - 5);
     assert_eq!(result.run.ended, RunEnd::Completed);
     assert_eq!(n_rounds(&result), [3; 4]);
+}
+
+#[test]
+fn a_round_that_was_interrupted_is_flagged_or_measured_anew() {
+    let plan = plan_of(&[], &[2], Settings { min_time_ns: 30_000, ..settings() });
+    let interrupted = AtomicBool::new(false);
+    let mut assembly = Assembly::new(unmeasured(&plan)).unwrap();
+    let mut n_rounds_seen = 0;
+    // Stops the second round after its first passes, which take 2 µs each.
+    struct Stopping<'a>(ManualClock, &'a AtomicBool, std::sync::atomic::AtomicU64);
+    impl crate::measure::Clock for Stopping<'_> {
+        fn now_ns(&self) -> u64 {
+            let left = self.2.load(Ordering::Relaxed);
+            self.2.store(left.saturating_sub(1), Ordering::Relaxed);
+            if left == 1 {
+                self.1.store(true, Ordering::Relaxed);
+            }
+            self.0.now_ns()
+        }
+    }
+    let clock = Stopping(ManualClock::stepping(1_000), &interrupted, Default::default());
+    let mut watch = |event: Event| {
+        if let Event::Round { .. } = event {
+            n_rounds_seen += 1;
+            if n_rounds_seen == 2 {
+                clock.2.store(40, Ordering::Relaxed);
+            }
+        }
+    };
+    let mut record = |at_ns, record| {
+        assembly.apply(&Entry { at_ns, record }).unwrap();
+        Ok(())
+    };
+    let observers = Observers { interrupted: &interrupted, watch: &mut watch, record: &mut record };
+    let ended = run(&plan, items(&plan, Some(&unmeasured(&plan))), &clock, observers).unwrap();
+    assert_eq!(ended, RunEnd::Interrupted);
+    let partial = assembly.clone().finish(ended, "2026-01-01T00:00:00Z".into(), 0);
+    assert_eq!(n_rounds(&partial), [1, 1]);
+    let round = &partial.cases[1].rounds[0];
+    assert_eq!(round.stop, StopFile::Interrupted);
+    assert!((1..15).contains(&round.passes), "{}", round.passes);
+    let kinds = |case: &CaseFile| case.warnings.iter().map(|w| w.kind.clone()).collect::<Vec<_>>();
+    assert!(kinds(&partial.cases[1]).iter().any(|kind| *kind == "partial_round"));
+    assert_eq!(partial.cases[1].latencies[0].count, round.iterations);
+
+    // Whoever goes on measures it whole.
+    let at = "2026-01-01T00:00:01Z".to_owned();
+    assembly.apply(&Entry { at_ns: 1_000_000, record: Record::Resumed { at } }).unwrap();
+    assert_eq!(assembly.file().cases[1].rounds.len(), 0);
+    let (whole, _, rounds) = run_from(&plan, assembly.file().clone(), None);
+    assert_eq!(rounds[0], "0 tg2@d3");
+    assert_eq!(n_rounds(&whole), [3, 3]);
+    assert!(whole.cases[1].rounds.iter().all(|round| round.stop == StopFile::MinimaMet));
 }
 
 #[test]
@@ -176,9 +237,34 @@ fn probes_take_turns_with_cases_and_prove_what_they_did() {
         assert_eq!(ceiling.outcome, OutcomeFile::Measured, "{}", ceiling.id);
         assert!(ceiling.kernel.is_some() && ceiling.rate.as_ref().unwrap().best_per_s > 0.0);
         let check = ceiling.check.as_ref().unwrap();
-        assert!(check.passes == 2 && check.max_error <= check.tolerance);
+        // Three passes in each of two rounds.
+        assert!(check.passes == 6 && check.max_error <= check.tolerance);
     }
     let roofline = result.cases[0].roofline.as_ref().unwrap();
     assert_eq!(roofline.compute_ceiling.as_deref(), Some("gemm/f32/cpu/t2"));
-    assert!(roofline.bound.is_some());
+    assert!(roofline.compute_share.is_some());
+}
+
+#[test]
+fn probes_that_memory_does_not_hold_at_once_are_made_anew_for_each_round() {
+    let of_probes = |keeps_probes| {
+        let two = Settings { repetitions: 2, ..settings() };
+        let dtypes = [Dtype::F32, Dtype::F16];
+        let mut plan = Plan::of_probes(&dtypes, &[1, 2], two, Resources::default()).unwrap();
+        assert!(plan.keeps_probes);
+        plan.keeps_probes = keeps_probes;
+        plan.probe_sizes.gemm_size = 96;
+        plan.probe_sizes.working_set = crate::units::Bytes(4 * 6 * 8 * 1000);
+        let (result, rounds) = run_stepping(&plan, None);
+        assert_eq!(rounds.len(), 2 * 10);
+        result
+    };
+    for result in [of_probes(true), of_probes(false)] {
+        assert_eq!(result.ceilings.len(), 10);
+        for ceiling in &result.ceilings {
+            assert_eq!(ceiling.outcome, OutcomeFile::Measured, "{}", ceiling.id);
+            // A pass that only touches new memory is in no round.
+            assert!(ceiling.rounds.iter().all(|round| round.passes == 3));
+        }
+    }
 }

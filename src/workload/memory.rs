@@ -206,6 +206,15 @@ mod tests {
 
     const SMALL: Bytes = Bytes((N_BUFFERS * 6 * 8 * 1000) as u64);
 
+    /// Claims rest on it.
+    #[test]
+    fn it_is_known_whose_stores_go_past_the_caches() {
+        for instructions in [Instructions::Avx512, Instructions::Avx2, Instructions::Portable] {
+            let streams = instructions != Instructions::Portable;
+            assert_eq!(crate::probe::stores_past_caches(instructions.name()), streams);
+        }
+    }
+
     #[test]
     fn walks_are_checked() {
         let mut memory = ProbeMemory::new(SMALL, 5).unwrap();
