@@ -6,7 +6,7 @@ use crate::model::DecoderConfig;
 
 /// Memory for the keys and values of every layer, allocated once.
 #[derive(Debug)]
-pub struct KvCache {
+pub struct StockCache {
     layers: Vec<LayerCache>,
     batch_size: usize,
     n_positions: usize,
@@ -20,7 +20,7 @@ pub(super) struct LayerCache {
     values: Tensor,
 }
 
-impl KvCache {
+impl StockCache {
     /// An empty cache for `batch_size` sequences of up to `n_positions`.
     ///
     /// Its memory is touched here, so that no run pays for the page faults, and holds NaN, so
