@@ -129,6 +129,46 @@ impl FromStr for Dtype {
     }
 }
 
+/// Which code computes a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernels {
+    /// Our own kernels.
+    Fused,
+    /// The engine's operations, one by one.
+    Stock,
+}
+
+impl Kernels {
+    /// Both, with their names.
+    pub const NAMES: [(&str, Kernels); 2] = [("fused", Kernels::Fused), ("stock", Kernels::Stock)];
+
+    /// The name used on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernels::Fused => "fused",
+            Kernels::Stock => "stock",
+        }
+    }
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Kernels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Kernels::NAMES
+            .into_iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, kernels)| kernels)
+            .ok_or_else(|| format!("`{text}` is not one of fused, stock"))
+    }
+}
+
 /// Where a run computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceSpec {
@@ -175,6 +215,8 @@ pub struct Case {
     pub dtype: Dtype,
     /// Where it computes.
     pub device: DeviceSpec,
+    /// By which code.
+    pub kernels: Kernels,
     /// Processor threads.
     pub n_threads: u32,
     /// What a pass does.
@@ -194,10 +236,15 @@ impl Case {
         }
     }
 
-    /// The axes in one word, unique in a plan.
+    /// The axes in one word, unique in a plan. Stock kernels, which were once the only ones, are
+    /// not named in it.
     pub fn id(&self) -> String {
-        let Case { model, dtype, device, n_threads, test, n_depth, batch_size } = self;
-        format!("{model}/{dtype}/{device}/t{n_threads}/b{batch_size}/{test}@d{n_depth}")
+        let Case { model, dtype, device, kernels, n_threads, test, n_depth, batch_size } = self;
+        let kernels = match kernels {
+            Kernels::Fused => "fused/",
+            Kernels::Stock => "",
+        };
+        format!("{model}/{dtype}/{device}/{kernels}t{n_threads}/b{batch_size}/{test}@d{n_depth}")
     }
 
     /// Positions the KV cache must hold per sequence.
@@ -223,6 +270,7 @@ mod tests {
             model: "tiny".into(),
             dtype: Dtype::BF16,
             device: DeviceSpec::Cuda { ordinal: 1 },
+            kernels: Kernels::Stock,
             n_threads: 2,
             test: Test::Generate { n_prompt: 512, n_gen: 128 },
             n_depth: 4096,
@@ -230,6 +278,8 @@ mod tests {
         };
         assert_eq!(case.test_name(), "pp512+tg128 @ d4096");
         assert_eq!(case.id(), "tiny/bf16/cuda:1/t2/b3/pp512+tg128@d4096");
+        let fused = Case { kernels: Kernels::Fused, ..case.clone() };
+        assert_eq!(fused.id(), "tiny/bf16/cuda:1/fused/t2/b3/pp512+tg128@d4096");
         assert_eq!(case.n_positions(), 4096 + 512 + 127);
         assert_eq!(case.tokens_per_pass(), 3 * (512 + 128));
         let (n_prompt, n_gen, batch_size) = (u32::MAX, u32::MAX, u32::MAX);

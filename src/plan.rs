@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::case::{Case, DeviceSpec, Dtype, Test};
+use crate::case::{Case, DeviceSpec, Dtype, Kernels, Test};
 use crate::error::{Error, Result};
 use crate::measure::Limits;
 use crate::model::{DecoderConfig, ModelSpec, cost};
@@ -16,6 +16,8 @@ pub struct Axes {
     pub models: Vec<ModelSpec>,
     /// Number formats.
     pub dtypes: Vec<Dtype>,
+    /// The code that computes.
+    pub kernels: Vec<Kernels>,
     /// Processor threads.
     pub n_threads: Vec<u32>,
     /// Prompt lengths of prefill tests.
@@ -39,6 +41,7 @@ impl Axes {
         [
             self.models.len(),
             self.dtypes.len(),
+            self.kernels.len(),
             self.n_threads.len(),
             self.n_depths.len(),
             self.batch_sizes.len(),
@@ -262,14 +265,33 @@ impl Plan {
         self.cache_positions[&cache_key(planned)]
     }
 
-    /// The pairs of model and dtype whose weights the plan needs, each once.
-    pub fn weight_sets(&self) -> Vec<(usize, Dtype)> {
+    /// The sets of weights that the plan needs, each once.
+    pub fn weight_sets(&self) -> Vec<WeightSet> {
         weight_sets(&self.cases)
     }
 }
 
 /// Passes that a round of a probe measures at least.
 const PROBE_PASSES: u64 = 3;
+
+/// Weights that cases share: each code keeps them in an order of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WeightSet {
+    /// Index into [`Plan::models`].
+    pub model_idx: usize,
+    /// Their format.
+    pub dtype: Dtype,
+    /// The code that uses them.
+    pub kernels: Kernels,
+}
+
+impl PlannedCase {
+    /// The weights that the case needs.
+    pub fn weight_set(&self) -> WeightSet {
+        let Case { dtype, kernels, .. } = self.case;
+        WeightSet { model_idx: self.model_idx, dtype, kernels }
+    }
+}
 
 /// Most cases of one plan.
 pub const MAX_CASES: usize = 10_000;
@@ -327,6 +349,13 @@ fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
         return zero("--batch-size", "a batch has at least 1 sequence");
     }
     check_settings(&axes.n_threads, settings)?;
+    if settings.device != DeviceSpec::Cpu && axes.kernels.contains(&Kernels::Fused) {
+        return Err(Error::BadValue {
+            flag: "--kernels",
+            value: Kernels::Fused.to_string(),
+            problem: format!("fused kernels run on the cpu; use stock on {}", settings.device),
+        });
+    }
     if let Some((p, g)) = axes.requests.iter().find(|(p, g)| *p == 0 || *g == 0) {
         return Err(Error::BadValue {
             flag: "-pg",
@@ -369,14 +398,22 @@ fn multiply(axes: &Axes, models: &[ModelSpec], device: DeviceSpec) -> Vec<Planne
     let mut cases = Vec::new();
     let mut seen = HashSet::new();
     for (model_idx, model) in models.iter().enumerate() {
-        for &dtype in &axes.dtypes {
+        let codes = axes.dtypes.iter().flat_map(|&d| axes.kernels.iter().map(move |&k| (d, k)));
+        for (dtype, kernels) in codes {
             for &n_threads in &axes.n_threads {
                 for &batch_size in &axes.batch_sizes {
                     for &n_depth in &axes.n_depths {
                         for &test in &tests {
-                            let model = model.label.clone();
-                            let case =
-                                Case { model, dtype, device, n_threads, test, n_depth, batch_size };
+                            let case = Case {
+                                model: model.label.clone(),
+                                dtype,
+                                device,
+                                kernels,
+                                n_threads,
+                                test,
+                                n_depth,
+                                batch_size,
+                            };
                             if seen.insert(case.clone()) {
                                 cases.push(PlannedCase { case, model_idx, skip: None });
                             }
@@ -406,10 +443,10 @@ fn runnable(cases: &[PlannedCase]) -> impl Iterator<Item = &PlannedCase> {
     cases.iter().filter(|planned| planned.skip.is_none())
 }
 
-fn weight_sets(cases: &[PlannedCase]) -> Vec<(usize, Dtype)> {
+fn weight_sets(cases: &[PlannedCase]) -> Vec<WeightSet> {
     let mut sets = Vec::new();
     for planned in runnable(cases) {
-        let set = (planned.model_idx, planned.case.dtype);
+        let set = planned.weight_set();
         if !sets.contains(&set) {
             sets.push(set);
         }
@@ -417,11 +454,11 @@ fn weight_sets(cases: &[PlannedCase]) -> Vec<(usize, Dtype)> {
     sets
 }
 
-/// What cases share a KV cache by: model, dtype and batch size.
-type CacheKey = (usize, Dtype, u32);
+/// What cases share a KV cache by: weights and batch size.
+type CacheKey = (WeightSet, u32);
 
 fn cache_key(planned: &PlannedCase) -> CacheKey {
-    (planned.model_idx, planned.case.dtype, planned.case.batch_size)
+    (planned.weight_set(), planned.case.batch_size)
 }
 
 /// Positions of each KV cache: what the most demanding of its cases needs.
@@ -484,10 +521,16 @@ fn case_need(model: &ModelSpec, case: &Case) -> MemoryNeed {
     // A depth is filled, and generated tokens are checked, in chunks.
     let n_chunk = case.n_depth.max(case.test.n_gen()).min(cost::FILL_CHUNK);
     let n_tokens = case.test.n_prompt().max(n_chunk).max(1);
+    let activation_bytes = match case.kernels {
+        Kernels::Fused => cost::fused_activation_bytes(config, batch, case.n_positions(), n_tokens),
+        Kernels::Stock => {
+            cost::activation_bytes(config, dtype, batch, case.n_positions(), n_tokens)
+        }
+    };
     MemoryNeed {
         weights: cost::weight_bytes(config, dtype),
         kv_cache: cost::kv_cache_bytes(config, dtype, batch, case.n_positions()),
-        activations: cost::activation_bytes(config, dtype, batch, case.n_positions(), n_tokens),
+        activations: activation_bytes,
         probes: Bytes(0),
     }
 }
@@ -501,7 +544,7 @@ fn memory_need(
 ) -> (MemoryNeed, Option<usize>) {
     let weights = weight_sets(cases)
         .into_iter()
-        .map(|(model_idx, dtype)| cost::weight_bytes(&models[model_idx].config, dtype))
+        .map(|set| cost::weight_bytes(&models[set.model_idx].config, set.dtype))
         .sum();
     let planned = cases.iter().enumerate().filter(|(_, planned)| planned.skip.is_none());
     let needs = planned.map(|(idx, planned)| {
@@ -533,6 +576,7 @@ mod tests {
         Axes {
             models: vec![ModelSpec::resolve(model).unwrap()],
             dtypes: vec![Dtype::F32],
+            kernels: vec![Kernels::Stock],
             n_threads: vec![2],
             n_prompts: vec![512],
             n_gens: vec![128],
@@ -586,7 +630,8 @@ mod tests {
         let plan = Plan::new(Axes { models, ..axes("tiny") }, settings(), free(None)).unwrap();
         let labels: Vec<_> = plan.models.iter().map(|m| m.label.as_str()).collect();
         assert_eq!(labels, ["tiny", "tiny-2"]);
-        assert_eq!(plan.weight_sets(), [(0, Dtype::F32), (1, Dtype::F32)]);
+        let set = |model_idx| WeightSet { model_idx, dtype: Dtype::F32, kernels: Kernels::Stock };
+        assert_eq!(plan.weight_sets(), [set(0), set(1)]);
     }
 
     #[test]

@@ -6,16 +6,18 @@
 /// measure a path that is not the best one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Instructions {
-    /// x86-64 with AVX-512F: 32 registers of 512 bits.
+    /// AVX-512 that also multiplies pairs of bf16, and quadruples of bytes (VNNI).
+    Avx512Bf16,
+    /// x86-64 with AVX-512 F, BW, DQ and VL: 32 registers of 512 bits.
     Avx512,
-    /// x86-64 with AVX2 and FMA: 16 registers of 256 bits.
+    /// x86-64 with AVX2, FMA and F16C: 16 registers of 256 bits.
     Avx2,
     /// Plain Rust for any machine; the compiler makes of it what its target allows.
     Portable,
 }
 
 impl Instructions {
-    const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+    const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
 
     /// The best set of this machine.
     pub fn detect() -> Self {
@@ -32,11 +34,26 @@ impl Instructions {
         // The standard library asks the processor once and remembers the answer.
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            Self::Avx512Bf16 => {
+                Self::Avx512.is_available()
+                    && is_x86_feature_detected!("avx512bf16")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 | Self::Avx2 => false,
+            Self::Avx512Bf16 | Self::Avx512 | Self::Avx2 => false,
             Self::Portable => true,
         }
     }
@@ -44,10 +61,27 @@ impl Instructions {
     /// What a result says about the path that ran.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Avx512Bf16 => "avx512bf16+vnni",
             Self::Avx512 => "avx512f",
             Self::Avx2 => "avx2+fma",
             Self::Portable => "portable",
         }
+    }
+
+    /// Rows of activations that are multiplied at a time.
+    pub(super) fn tile_rows(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 | Self::Avx512 => 12,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 6,
+            _ => 2,
+        }
+    }
+
+    /// Whether products of pairs of bf16 are one instruction.
+    pub(super) fn has_bf16_dot(self) -> bool {
+        self == Self::Avx512Bf16
     }
 
     /// Every kernel calls this before it executes anything of the set.

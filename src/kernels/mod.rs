@@ -1,12 +1,21 @@
 //! The only home of `unsafe`. Each block says why it holds.
 
+pub mod attention;
+mod chunks;
+#[cfg(test)]
+mod drawn;
 mod file_map;
 mod gemm;
 mod instructions;
+pub mod linear;
 pub mod memory;
+mod pool;
+pub mod rows;
+mod simd;
 mod threads;
 
 pub use file_map::FileMap;
 pub use gemm::{Element, Gemm, GemmShape};
 pub use instructions::Instructions;
+pub use pool::Pool;
 pub use threads::Threads;

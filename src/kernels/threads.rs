@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
+use crate::kernels::Pool;
 
-/// Thread pools of the sizes a run asks for.
+/// Thread pools of the sizes a run asks for: one for the engine's operations, and one for our own
+/// kernels (`pool.rs`), whose workers sleep while the engine's work, and the other way round.
 ///
 /// candle splits a product by the variable `RAYON_NUM_THREADS`, which it reads on every call,
 /// and runs it on the current rayon pool; so both are set for each size. It also keeps a second
@@ -16,6 +18,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Default)]
 pub struct Threads {
     pools: HashMap<u32, rayon::ThreadPool>,
+    kernels: HashMap<u32, Pool>,
 }
 
 impl Threads {
@@ -36,10 +39,17 @@ impl Threads {
                 entry.insert(pool)
             }
         };
+        let kernels = match self.kernels.remove(&n_threads) {
+            Some(kernels) => kernels,
+            None => Pool::new(n_threads as usize)
+                .map_err(Error::engine(format!("starting {n_threads} threads")))?,
+        };
         // A panic in some work leaves nothing behind that could mislead the next.
         let _alone = ENGINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         set_engine_threads(n_threads);
-        Ok(pool.install(work))
+        let (kernels, result) = pool.install(|| kernels.install(work));
+        self.kernels.insert(n_threads, kernels);
+        Ok(result)
     }
 }
 
@@ -70,6 +80,8 @@ mod tests {
         for n_threads in [1, 3, 2, 3] {
             let found = threads.run(n_threads, rayon::current_num_threads).unwrap();
             assert_eq!(found, n_threads as usize);
+            let found = threads.run(n_threads, || Pool::with_current(|pool| pool.n_threads()));
+            assert_eq!(found.unwrap(), n_threads as usize);
         }
     }
 }

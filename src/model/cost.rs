@@ -184,6 +184,26 @@ fn kv_weights_per_layer(config: &DecoderConfig) -> u128 {
     2 * config.hidden_size as u128 * config.kv_size() as u128
 }
 
+/// The same for the decoder on our own kernels, whose activations are f32.
+pub fn fused_activation_bytes(
+    config: &DecoderConfig,
+    batch_size: u32,
+    n_positions: u64,
+    n_tokens: u32,
+) -> Bytes {
+    let batch = u128::from(batch_size);
+    let rows = batch * u128::from(n_tokens);
+    let (hidden, inner) = (config.hidden_size as u128, config.intermediate_size as u128);
+    let (q, kv) = (config.q_size() as u128, config.kv_size() as u128);
+    // The residual stream and its norm; queries, keys and values; what was attended; what was
+    // gated; the operand of a product in the order that it is multiplied in.
+    let per_row = 2 * hidden + (q + 2 * kv) + q + inner + hidden.max(q).max(inner);
+    let logits = 2 * batch * config.vocab_size as u128;
+    let rotary = u128::from(n_positions) * config.head_dim as u128;
+    let elements = rows.saturating_mul(per_row).saturating_add(logits).saturating_add(rotary);
+    bytes(elements, Dtype::F32)
+}
+
 /// All weights except embedding and head.
 fn body_weights(config: &DecoderConfig) -> u128 {
     let hidden = config.hidden_size as u128;
@@ -299,6 +319,7 @@ mod tests {
             model: "tiny".into(),
             dtype: Dtype::F32,
             device: crate::case::DeviceSpec::Cpu,
+            kernels: crate::case::Kernels::Stock,
             n_threads: 1,
             test: Test::Generate { n_prompt: 5, n_gen: 3 },
             n_depth: 2,

@@ -12,7 +12,7 @@ use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
 use rayon::prelude::*;
 
 use super::cost::ATTENTION_BLOCK;
-use super::kv_cache::{KvCache, LayerCache};
+use super::kv_cache::{LayerCache, StockCache};
 use super::rope::RopeTable;
 use super::weights::{Role, Weights};
 use crate::error::{Error, Result as CrateResult};
@@ -20,7 +20,7 @@ use crate::model::DecoderConfig;
 
 /// A decoder with its weights.
 #[derive(Debug)]
-pub struct Decoder {
+pub struct StockDecoder {
     config: DecoderConfig,
     dtype: DType,
     embedding: Tensor, // (V, C)
@@ -30,7 +30,7 @@ pub struct Decoder {
     rope: RopeTable,
 }
 
-impl Decoder {
+impl StockDecoder {
     /// Loads or draws every weight, and prepares positions `0..n_positions`.
     ///
     /// # Errors
@@ -59,6 +59,11 @@ impl Decoder {
         &self.config
     }
 
+    /// The format of weights, activations and cache.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// Positions this decoder is prepared for.
     pub fn n_positions(&self) -> usize {
         self.rope.n_positions()
@@ -68,9 +73,9 @@ impl Decoder {
     ///
     /// # Errors
     /// The engine's, if there is no memory for it.
-    pub fn cache(&self, batch_size: usize, n_positions: usize) -> Result<KvCache> {
+    pub fn cache(&self, batch_size: usize, n_positions: usize) -> Result<StockCache> {
         let device = self.embedding.device();
-        KvCache::new(&self.config, batch_size, n_positions, self.dtype, device)
+        StockCache::new(&self.config, batch_size, n_positions, self.dtype, device)
     }
 
     /// Computes `tokens (B, S)` on top of what `cache` holds, adds them to it, and gives the
@@ -78,7 +83,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The engine's.
-    pub fn forward(&self, tokens: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
+    pub fn forward(&self, tokens: &Tensor, cache: &mut StockCache) -> Result<Tensor> {
         let (batch, n_tokens) = tokens.dims2()?;
         let pass = Pass::new(batch, n_tokens, cache.len(), tokens.device())?;
         let mut x = self.embedding.index_select(&tokens.flatten_all()?, 0)?; // (N, C)

@@ -9,7 +9,7 @@ use crate::model::DecoderConfig;
 
 /// Memory for the keys and values of every layer, allocated once.
 #[derive(Debug)]
-pub struct KvCache {
+pub struct StockCache {
     layers: Vec<LayerCache>,
     batch_size: usize,
     n_positions: usize,
@@ -27,7 +27,7 @@ pub(super) struct LayerCache {
     ignores_writes: std::sync::atomic::AtomicBool,
 }
 
-impl KvCache {
+impl StockCache {
     /// An empty cache for `batch_size` sequences of up to `n_positions`.
     ///
     /// Its memory is touched here, so that no run pays for the page faults, and holds NaN, so

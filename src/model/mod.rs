@@ -9,7 +9,11 @@ mod source;
 #[cfg(feature = "infer")]
 mod checkpoint;
 #[cfg(feature = "infer")]
-pub mod decoder;
+mod decoder;
+#[cfg(feature = "infer")]
+mod engine;
+#[cfg(feature = "infer")]
+mod fused;
 #[cfg(feature = "infer")]
 mod kv_cache;
 #[cfg(feature = "infer")]
@@ -20,9 +24,7 @@ mod rope;
 pub mod weights;
 
 #[cfg(feature = "infer")]
-pub use decoder::Decoder;
-#[cfg(feature = "infer")]
-pub use kv_cache::KvCache;
+pub use engine::{Decoder, KvCache};
 
 pub use config::DecoderConfig;
 pub use source::{ModelSource, ModelSpec};

@@ -23,15 +23,22 @@ impl RopeTable {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
+        let (cos, sin) = Self::tables(config, n_positions);
+        let shape = (n_positions, config.head_dim / 2);
+        let table = |values| Tensor::from_vec(values, shape, device)?.to_dtype(dtype);
+        Ok(Self { cos: table(cos)?, sin: table(sin)? })
+    }
+
+    /// The numbers of both tables: cosines and sines, each `(n_positions, head_dim / 2)`.
+    pub fn tables(config: &DecoderConfig, n_positions: usize) -> (Vec<f32>, Vec<f32>) {
         let frequencies = inverse_frequencies(&config.rope, config.head_dim);
         let table = |of: fn(f64) -> f64| {
-            let values: Vec<f32> = (0..n_positions)
+            (0..n_positions)
                 .flat_map(|position| frequencies.iter().map(move |f| position as f64 * f))
                 .map(|angle| of(angle) as f32)
-                .collect();
-            Tensor::from_vec(values, (n_positions, frequencies.len()), device)?.to_dtype(dtype)
+                .collect()
         };
-        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
+        (table(f64::cos), table(f64::sin))
     }
 
     /// Positions in the table.

@@ -9,8 +9,9 @@ use crate::case::Dtype;
 use crate::device::engine_dtype;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Checkpoint;
+use crate::model::decoder::StockDecoder;
 use crate::model::random::Stream;
-use crate::model::{Decoder, ModelSource, ModelSpec};
+use crate::model::{ModelSource, ModelSpec};
 
 /// What a tensor does, which decides how random weights are scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl Weights {
             n_given: AtomicU64::new(0),
         };
         // What is needed is what the decoder asks for.
-        Decoder::new(&spec.config, &weights, 1).map(drop)
+        StockDecoder::new(&spec.config, &weights, 1).map(drop)
     }
 
     /// SHA-256 over a checkpoint's weight files, in hexadecimal; none for random weights, which

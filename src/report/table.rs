@@ -43,10 +43,9 @@ fn rooflines(result: &ResultFile) -> String {
     if result.ceilings.is_empty() {
         return String::new();
     }
-    let many_models = result.plan.models.len() > 1;
     let lines = result.cases.iter().filter_map(|case| {
         let roofline = case.roofline.as_ref()?;
-        let name = plain(&case_name(case, many_models));
+        let name = plain(&case_name(result, case));
         Some(format!("- {name}: {}\n", plain(&roofline.sentence)))
     });
     let lines: String = lines.collect();
@@ -223,7 +222,8 @@ fn remarks(result: &ResultFile) -> Vec<String> {
 
 fn throughput_table(result: &ResultFile) -> String {
     let mut table = table(&[
-        "model", "params", "dtype", "device", "threads", "batch", "test", "rounds", "t/s", "median",
+        "model", "params", "dtype", "device", "kernels", "threads", "batch", "test", "rounds",
+        "t/s", "median",
     ]);
     for case in &result.cases {
         let axes = &case.axes;
@@ -235,6 +235,7 @@ fn throughput_table(result: &ResultFile) -> String {
                 model.map_or_else(String::new, |model| count_text(model.n_params)),
                 axes.dtype.clone(),
                 axes.device.clone(),
+                axes.kernels_name().into(),
                 axes.n_threads.to_string(),
                 axes.batch_size.to_string(),
                 axes.test.clone(),
@@ -244,7 +245,7 @@ fn throughput_table(result: &ResultFile) -> String {
             ],
         );
     }
-    align_right(&mut table, &[1, 4, 5, 7, 8, 9]);
+    align_right(&mut table, &[1, 5, 6, 8, 9, 10]);
     table.to_string()
 }
 
@@ -280,14 +281,13 @@ fn median(case: &CaseFile) -> String {
 }
 
 fn latency_table(result: &ResultFile) -> String {
-    let many_models = result.plan.models.len() > 1;
     let mut table = table(&["case", "latency", "n", "mean", "p50", "p90", "p99", "max"]);
     for case in &result.cases {
         for latency in &case.latencies {
             add_row(
                 &mut table,
                 [
-                    case_name(case, many_models),
+                    case_name(result, case),
                     latency.metric.clone(),
                     latency.count.to_string(),
                     duration_text(latency.mean_ns.round() as u64),
@@ -303,10 +303,16 @@ fn latency_table(result: &ResultFile) -> String {
     table.to_string()
 }
 
-fn case_name(case: &CaseFile, with_model: bool) -> String {
+/// The axes of a case that tell it from the others.
+fn case_name(result: &ResultFile, case: &CaseFile) -> String {
     let axes = &case.axes;
     let mut name = format!("{} b{} {} t{}", axes.dtype, axes.batch_size, axes.test, axes.n_threads);
-    if with_model {
+    let all_alike =
+        result.cases.iter().all(|other| other.axes.kernels_name() == axes.kernels_name());
+    if !all_alike {
+        name = format!("{} {name}", axes.kernels_name());
+    }
+    if result.plan.models.len() > 1 {
         name = format!("{} {name}", axes.model);
     }
     name

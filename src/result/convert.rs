@@ -1,6 +1,6 @@
 //! From live values to the wire format and back.
 
-use crate::case::{Case, Test};
+use crate::case::{Case, Kernels, Test};
 use crate::histogram;
 use crate::measure::{Checks, Limits, Recorder, Round, StopReason, WarmUp};
 use crate::model::cost;
@@ -32,6 +32,10 @@ pub fn case_file(case: &Case, config: &DecoderConfig) -> CaseFile {
             model: case.model.clone(),
             dtype: case.dtype.to_string(),
             device: case.device.to_string(),
+            kernels: Some(match case.kernels {
+                Kernels::Fused => KernelsFile::Fused,
+                Kernels::Stock => KernelsFile::Stock,
+            }),
             n_threads: case.n_threads,
             test: case.test_name(),
             n_prompt: case.test.n_prompt(),
@@ -73,6 +77,10 @@ pub fn case_of(axes: &AxesFile) -> Result<Case, String> {
         model: axes.model.clone(),
         dtype: axes.dtype.parse()?,
         device: axes.device.parse()?,
+        kernels: match axes.kernels {
+            Some(KernelsFile::Fused) => Kernels::Fused,
+            Some(KernelsFile::Stock) | None => Kernels::Stock,
+        },
         n_threads: axes.n_threads,
         test,
         n_depth: axes.n_depth,

@@ -340,6 +340,10 @@ pub struct AxesFile {
     pub dtype: String,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// The code that computed; `stock` where it is absent, in files of the time before there was
+    /// a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<KernelsFile>,
     /// Processor threads.
     pub n_threads: u32,
     /// llama-bench's name of the test, with its depth.
@@ -352,6 +356,26 @@ pub struct AxesFile {
     pub n_depth: u32,
     /// Sequences computed together.
     pub batch_size: u32,
+}
+
+/// Which code computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelsFile {
+    /// Our own kernels.
+    Fused,
+    /// The engine's operations, one by one.
+    Stock,
+}
+
+impl AxesFile {
+    /// The name of the code that computed.
+    pub fn kernels_name(&self) -> &'static str {
+        match self.kernels {
+            Some(KernelsFile::Fused) => "fused",
+            Some(KernelsFile::Stock) | None => "stock",
+        }
+    }
 }
 
 /// Work of one pass over all sequences.

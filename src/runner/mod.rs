@@ -14,14 +14,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::case::Dtype;
+use crate::case::{Dtype, Kernels};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernels::Threads;
 use crate::measure::Clock;
 use crate::model::Decoder;
 use crate::model::weights::Weights;
-use crate::plan::{Plan, PlannedCase};
+use crate::plan::{Plan, PlannedCase, WeightSet};
 use crate::result::Record;
 use crate::result::file::RunEnd;
 use crate::workload;
@@ -43,6 +43,8 @@ pub enum Event<'a> {
         model: &'a str,
         /// The format.
         dtype: Dtype,
+        /// The code that they are for.
+        kernels: Kernels,
     },
     /// The warm-up of a case or probe begins.
     WarmUp {
@@ -124,12 +126,9 @@ pub fn last_logits(plan: &Plan, prompt: &[u32]) -> Result<Vec<f32>> {
     let device = Device::open(case.device)?;
     let mut threads = Threads::default();
     let decoders = load(plan, &[planned], &device, &mut threads, &mut |_| {})?;
-    let decoder = &decoders[&(*model_idx, case.dtype)];
+    let decoder = &decoders[&planned.weight_set()];
     threads.run(case.n_threads, || workload::last_logits(decoder, &device, prompt))?
 }
-
-/// A model's index in the plan, and a format.
-type WeightSet = (usize, Dtype);
 
 /// Every set of weights that the cases need, on as many threads as any of them uses.
 fn load(
@@ -140,20 +139,20 @@ fn load(
     watch: &mut (dyn FnMut(Event) + Send),
 ) -> Result<HashMap<WeightSet, Arc<Decoder>>> {
     let n_threads = cases.iter().map(|p| p.case.n_threads).max().unwrap_or(1);
-    let set_of = |planned: &PlannedCase| (planned.model_idx, planned.case.dtype);
     let mut decoders = HashMap::new();
-    for (model_idx, dtype) in plan.weight_sets() {
-        let alike = cases.iter().filter(|planned| set_of(planned) == (model_idx, dtype));
+    for set in plan.weight_sets() {
+        let WeightSet { model_idx, dtype, kernels } = set;
+        let alike = cases.iter().filter(|planned| planned.weight_set() == set);
         let Some(n_positions) = alike.map(|planned| planned.case.n_positions()).max() else {
             continue;
         };
         let spec = &plan.models[model_idx];
-        watch(Event::Loading { model: &spec.label, dtype });
+        watch(Event::Loading { model: &spec.label, dtype, kernels });
         let decoder = threads.run(n_threads, || {
             let weights = Weights::open(spec, plan.settings.seed, dtype, device.engine())?;
-            Decoder::new(&spec.config, &weights, n_positions as usize)
+            Decoder::new(kernels, &spec.config, &weights, n_positions as usize)
         })??;
-        decoders.insert((model_idx, dtype), Arc::new(decoder));
+        decoders.insert(set, Arc::new(decoder));
     }
     device.synchronize()?;
     Ok(decoders)

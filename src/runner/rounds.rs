@@ -10,13 +10,13 @@ use crate::error::Result;
 use crate::kernels::Threads;
 use crate::measure::{self, Clock, Limits, Recorder, Round, WarmUp, Workload};
 use crate::model::Decoder;
-use crate::plan::Plan;
+use crate::plan::{Plan, WeightSet};
 use crate::result::file::{ConditionsFile, OutcomeFile, RunEnd};
 use crate::result::{self, Record};
 use crate::runner::budget::{Budget, RoundCost};
 use crate::runner::items::{Item, ItemState};
 use crate::runner::probes::Probes;
-use crate::runner::{Event, Observers, WeightSet};
+use crate::runner::{Event, Observers};
 use crate::telemetry::{self, Sampler};
 use crate::units::Bytes;
 use crate::workload::{Expected, Inference, Session};
@@ -230,11 +230,11 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
     ) -> Result<Option<(Turn, Recorder)>> {
         let planned = &self.plan.cases[case_idx];
         let case = &planned.case;
-        let Some(decoder) = self.decoders.get(&(planned.model_idx, case.dtype)) else {
+        let Some(decoder) = self.decoders.get(&planned.weight_set()) else {
             return Ok(None);
         };
         let decoder = &Arc::clone(decoder);
-        let key = ((planned.model_idx, case.dtype), case.batch_size);
+        let key = (planned.weight_set(), case.batch_size);
         let mut session = match self.session.take() {
             Some((held, session)) if held == key => session,
             held => {

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::case::DeviceSpec;
+use crate::case::{DeviceSpec, Kernels};
 use crate::measure::ManualClock;
 use crate::model::ModelSpec;
 use crate::plan::{Axes, Resources, Settings};
@@ -26,6 +26,7 @@ fn plan_of(n_prompts: &[u32], n_gens: &[u32], settings: Settings) -> Plan {
     let axes = Axes {
         models: vec![ModelSpec::resolve("tiny").unwrap()],
         dtypes: vec![Dtype::F32],
+        kernels: vec![Kernels::Fused],
         n_threads: vec![1],
         n_prompts: n_prompts.to_vec(),
         n_gens: n_gens.to_vec(),
@@ -219,6 +220,7 @@ fn probes_take_turns_with_cases_and_prove_what_they_did() {
     let axes = Axes {
         models: plan.models.clone(),
         dtypes: vec![Dtype::F32, Dtype::BF16],
+        kernels: vec![Kernels::Fused],
         n_threads: vec![2],
         n_prompts: vec![2],
         n_gens: vec![],

@@ -1,6 +1,6 @@
 //! Prefill, decode and whole requests on a decoder.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::TokenStream;
 use crate::case::{Case, Test};
@@ -25,9 +25,7 @@ impl Session {
     /// # Errors
     /// [`Error::Engine`] if there is no memory for the cache.
     pub fn new(decoder: &Decoder, batch_size: u32, n_positions: u64) -> Result<Self> {
-        let cache = decoder
-            .cache(batch_size as usize, n_positions as usize)
-            .map_err(Error::engine("allocating the KV cache"))?;
+        let cache = decoder.cache(batch_size as usize, n_positions as usize)?;
         Ok(Self { cache, n_prefix: 0 })
     }
 
@@ -42,8 +40,7 @@ impl Session {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<bool> {
         self.n_prefix = self.n_prefix.min(n_depth);
-        const FORGETTING: &str = "emptying the KV cache";
-        self.cache.forget_from(self.n_prefix).map_err(Error::engine(FORGETTING))?;
+        self.cache.forget_from(self.n_prefix)?;
         let batch = self.cache.batch_size() as u32;
         while self.n_prefix < n_depth {
             if interrupted() {
@@ -51,9 +48,9 @@ impl Session {
             }
             let n = (n_depth - self.n_prefix).min(FILL_CHUNK as usize);
             let chunk = tokens.rows(batch, self.n_prefix as u32, n as u32);
-            Tensor::from_vec(chunk, (batch as usize, n), device.engine())
-                .and_then(|chunk| decoder.forward(&chunk, &mut self.cache))
+            let chunk = Tensor::from_vec(chunk, (batch as usize, n), device.engine())
                 .map_err(Error::engine("filling the KV cache up to the depth"))?;
+            decoder.forward(&chunk, &mut self.cache)?;
             self.n_prefix += n;
         }
         device.synchronize()?;
@@ -150,17 +147,10 @@ impl<'a> Inference<'a> {
     /// The logits after the prompt and `consumed` tokens, by another way than the timed one: a
     /// prompt in chunks that attend to the cached ones before them; generated tokens all at once
     /// instead of one by one.
-    fn reference(&mut self, consumed: &[u32]) -> candle_core::Result<Vec<f32>> {
-        let batch = self.first.dim(0)?;
-        let n_consumed = consumed.len() / batch;
-        let tokens = match n_consumed {
-            0 => self.first.clone(),
-            n => {
-                let consumed = Tensor::from_slice(consumed, (batch, n), self.device.engine())?;
-                Tensor::cat(&[&self.first, &consumed], 1)? // (batch, first + consumed)
-            }
-        };
-        let n_tokens = tokens.dim(1)?;
+    fn reference(&mut self, consumed: &[u32]) -> Result<Vec<f32>> {
+        const REFERENCE: &str = "computing the reference of a pass";
+        let tokens = self.with_consumed(consumed).map_err(Error::engine(REFERENCE))?;
+        let n_tokens = tokens.dims()[1];
         // Never in the steps of the timed way, which are the whole prompt and single tokens.
         let n_chunk = n_tokens.div_ceil(2);
         let cache = &mut self.session.cache;
@@ -169,12 +159,26 @@ impl<'a> Inference<'a> {
         let mut start = 0;
         while start < n_tokens {
             let n = n_chunk.min(FILL_CHUNK as usize).min(n_tokens - start);
-            let chunk = tokens.narrow(1, start, n)?.contiguous()?;
+            let chunk = tokens
+                .narrow(1, start, n)
+                .and_then(|chunk| chunk.contiguous())
+                .map_err(Error::engine(REFERENCE))?;
             logits = Some(self.decoder.forward(&chunk, cache)?);
             start += n;
         }
-        logits
-            .map_or(Ok(Vec::new()), |logits| logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1())
+        logits.as_ref().map_or(Ok(Vec::new()), values_of)
+    }
+
+    /// The first tokens and those consumed after them, `(batch, first + consumed)`.
+    fn with_consumed(&self, consumed: &[u32]) -> candle_core::Result<Tensor> {
+        let batch = self.first.dim(0)?;
+        match consumed.len() / batch {
+            0 => Ok(self.first.clone()),
+            n => {
+                let consumed = Tensor::from_slice(consumed, (batch, n), self.device.engine())?;
+                Tensor::cat(&[&self.first, &consumed], 1)
+            }
+        }
     }
 
     /// The picks of this pass, and those of them that it consumed again, one row per sequence
@@ -190,10 +194,10 @@ impl<'a> Inference<'a> {
         Ok((last.flatten_all()?.to_vec1()?, consumed))
     }
 
-    fn forward_and_pick(&mut self) -> candle_core::Result<()> {
+    fn forward_and_pick(&mut self) -> Result<()> {
         let logits = self.decoder.forward(&self.next, &mut self.session.cache)?;
         if !matches!(self.test, Test::Prefill { .. }) {
-            self.next = logits.argmax(D::Minus1)?.unsqueeze(1)?; // (batch, 1)
+            self.next = self.decoder.pick(&logits)?; // (batch, 1)
             self.picks.push(self.next.clone());
         }
         self.logits = Some(logits);
@@ -206,12 +210,11 @@ impl<'a> Inference<'a> {
 /// # Errors
 /// [`Error::OutputNotFinite`], or the engine's.
 pub fn last_logits(decoder: &Decoder, device: &Device, prompt: &[u32]) -> Result<Vec<f32>> {
-    let logits = || {
-        let mut cache = decoder.cache(1, prompt.len())?;
-        let tokens = Tensor::new(prompt, device.engine())?.unsqueeze(0)?;
-        decoder.forward(&tokens, &mut cache)
-    };
-    let values = values_of(&logits().map_err(Error::engine("running the model"))?)?;
+    let mut cache = decoder.cache(1, prompt.len())?;
+    let tokens = Tensor::new(prompt, device.engine())
+        .and_then(|tokens| tokens.unsqueeze(0))
+        .map_err(Error::engine("uploading the prompt"))?;
+    let values = values_of(&decoder.forward(&tokens, &mut cache)?)?;
     check_finite(&values)?;
     Ok(values)
 }
@@ -240,8 +243,7 @@ impl Workload for Inference<'_> {
 
     fn reset(&mut self) -> Result<()> {
         // Keys and values of the pass before are what this one must write anew.
-        let cache = &mut self.session.cache;
-        cache.forget_from(self.n_depth).map_err(Error::engine("emptying the KV cache"))?;
+        self.session.cache.forget_from(self.n_depth)?;
         self.next = self.first.clone();
         self.picks.clear();
         self.logits = None;
@@ -249,19 +251,18 @@ impl Workload for Inference<'_> {
     }
 
     fn iterate(&mut self) -> Result<()> {
-        self.forward_and_pick().map_err(Error::engine("running the model"))?;
+        self.forward_and_pick()?;
         self.device.synchronize()
     }
 
     fn check(&mut self) -> Result<Check> {
         const READING: &str = "reading the output of a pass";
-        const REFERENCE: &str = "computing the reference of a pass";
         let logits = self.logits.as_ref().map_or(Ok(Vec::new()), values_of)?;
         check_finite(&logits)?;
         let (last_picks, consumed) = self.picked().map_err(Error::engine(READING))?;
         // The same tokens as in the pass before, unless two logits are all but equal.
         if self.expected.as_ref().is_none_or(|expected| expected.consumed != consumed) {
-            let logits = self.reference(&consumed).map_err(Error::engine(REFERENCE))?;
+            let logits = self.reference(&consumed)?;
             check_finite(&logits)?;
             self.expected = Some(Expected { consumed, logits });
         }
@@ -279,7 +280,7 @@ impl Workload for Inference<'_> {
             },
             values: logits.len() as u64,
             error: error(&logits, expected, &last_picks),
-            tolerance: tolerance(self.logits.as_ref().map_or(DType::F32, Tensor::dtype)),
+            tolerance: tolerance(self.decoder.dtype()),
         })
     }
 }
@@ -317,23 +318,26 @@ mod tests {
     /// right that writes none.
     #[test]
     fn a_pass_that_writes_no_keys_and_values_is_found_out() {
-        use crate::case::{DeviceSpec, Dtype};
+        use crate::case::{DeviceSpec, Dtype, Kernels};
         use crate::model::ModelSpec;
         use crate::model::weights::Weights;
 
         let spec = ModelSpec::resolve("tiny").unwrap();
         let device = Device::open(DeviceSpec::Cpu).unwrap();
         let weights = Weights::open(&spec, 0, Dtype::F32, device.engine()).unwrap();
-        let decoder = Decoder::new(&spec.config, &weights, 32).unwrap();
-        for test in [
+        let tests = [
             Test::Prefill { n_prompt: 8 },
             Test::Decode { n_gen: 6 },
             Test::Generate { n_prompt: 5, n_gen: 4 },
-        ] {
+        ];
+        let of_all = [Kernels::Fused, Kernels::Stock].into_iter();
+        for (kernels, test) in of_all.flat_map(|kernels| tests.map(|test| (kernels, test))) {
+            let decoder = Decoder::new(kernels, &spec.config, &weights, 32).unwrap();
             let case = Case {
                 model: "tiny".into(),
                 dtype: Dtype::F32,
                 device: DeviceSpec::Cpu,
+                kernels,
                 n_threads: 1,
                 test,
                 n_depth: 3,
@@ -354,7 +358,7 @@ mod tests {
                 pass(&mut workload).unwrap();
             }
             workload.session.cache.ignore_writes();
-            assert!(pass(&mut workload).is_err(), "{test:?}");
+            assert!(pass(&mut workload).is_err(), "{kernels} {test:?}");
         }
     }
 

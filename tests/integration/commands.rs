@@ -191,7 +191,7 @@ fn a_dry_run_lists_the_plan_and_leaves_nothing() {
     let sandbox = Sandbox::new();
     let text =
         stdout(&mut sandbox.benchinf("-m llama-3.2-1b --dtype bf16 -p 16 -n 4 --dry-run -t 1"));
-    assert!(text.starts_with("llama-3.2-1b/bf16/cpu/t1/b1/pp16@d0\n"), "{text}");
+    assert!(text.starts_with("llama-3.2-1b/bf16/cpu/fused/t1/b1/pp16@d0\n"), "{text}");
     assert!(text.contains("2 case(s) and 4 probe(s), 5 round(s) each"), "{text}");
     assert!(sandbox.files().is_empty());
 }

@@ -1,6 +1,6 @@
 //! Properties of the decoder on random weights.
 
-use benchinf::case::{DeviceSpec, Dtype};
+use benchinf::case::{DeviceSpec, Dtype, Kernels};
 use benchinf::device::Device;
 use benchinf::kernels::Threads;
 use benchinf::model::weights::Weights;
@@ -15,10 +15,10 @@ fn spec(json: serde_json::Value) -> ModelSpec {
     ModelSpec { label: "test".into(), source: ModelSource::Builtin, config }
 }
 
-fn decoder(spec: &ModelSpec, dtype: Dtype) -> Decoder {
+fn decoder(spec: &ModelSpec, kernels: Kernels, dtype: Dtype) -> Decoder {
     let device = Device::open(DeviceSpec::Cpu).unwrap();
     let weights = Weights::open(spec, SEED, dtype, device.engine()).unwrap();
-    Decoder::new(&spec.config, &weights, spec.config.n_positions()).unwrap()
+    Decoder::new(kernels, &spec.config, &weights, spec.config.n_positions()).unwrap()
 }
 
 /// Logits after `rows` of tokens, computed in passes of the given lengths.
@@ -66,10 +66,11 @@ proptest! {
     #[test]
     fn any_split_and_batch_gives_the_same_logits(
         spec in shape(),
+        kernels in prop::sample::select(vec![Kernels::Fused, Kernels::Stock]),
         n_tokens in 1_usize..280,
         cut in 0.0_f64..1.0,
     ) {
-        let decoder = decoder(&spec, Dtype::F32);
+        let decoder = decoder(&spec, kernels, Dtype::F32);
         let row = |salt: u32| (0..n_tokens as u32).map(|i| (i * i + salt * 7 + 3) % 31).collect();
         let rows: Vec<Vec<u32>> = vec![row(0), row(1)];
         let whole = logits(&decoder, &rows, &[n_tokens]);
@@ -86,6 +87,34 @@ proptest! {
             prop_assert!(distance(&steps[1], &whole[1]) < 1e-5);
         }
     }
+
+    /// Our own kernels compute what the engine's operations do, on the same weights.
+    #[test]
+    fn kernels_agree(spec in shape(), n_tokens in 1_usize..150, n_more in 0_usize..3) {
+        let rows: Vec<Vec<u32>> = [3, 10]
+            .map(|salt| (0..(n_tokens + n_more) as u32).map(|i| (i * i + salt) % 31).collect())
+            .into();
+        let passes: Vec<usize> = std::iter::once(n_tokens).chain(vec![1; n_more]).collect();
+        for (dtype, tolerance) in [(Dtype::F32, 1e-5), (Dtype::F16, 1e-2), (Dtype::BF16, 6e-2)] {
+            let [fused, stock] = [Kernels::Fused, Kernels::Stock]
+                .map(|kernels| logits(&decoder(&spec, kernels, dtype), &rows, &passes));
+            for (fused, stock) in fused.iter().zip(&stock) {
+                let distance = distance(fused, stock);
+                prop_assert!(distance < tolerance, "{dtype}: {distance:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn picks_are_those_of_the_engine() {
+    let tiny = ModelSpec::resolve("tiny").unwrap();
+    let [fused, stock] =
+        [Kernels::Fused, Kernels::Stock].map(|kernels| decoder(&tiny, kernels, Dtype::F32));
+    let values = benchinf::model::random::Stream::new(1, "logits").bells::<f32>(3 * 512, 0.0, 1.0);
+    let logits = Tensor::from_vec(values, (3, 512), &candle_core::Device::Cpu).unwrap();
+    let picks = |decoder: &Decoder| decoder.pick(&logits).unwrap().to_vec2::<u32>().unwrap();
+    assert_eq!(picks(&fused), picks(&stock));
 }
 
 #[test]
@@ -101,8 +130,11 @@ fn weights_are_counted_as_they_are_loaded() {
             }));
             let weights =
                 Weights::open(&spec, SEED, Dtype::F32, &candle_core::Device::Cpu).unwrap();
-            Decoder::new(&spec.config, &weights, 8).unwrap();
-            assert_eq!(weights.n_given(), cost::n_params(&spec.config), "{family} {tied}");
+            for (n, kernels) in [Kernels::Fused, Kernels::Stock].into_iter().enumerate() {
+                Decoder::new(kernels, &spec.config, &weights, 8).unwrap();
+                let wanted = (n as u64 + 1) * cost::n_params(&spec.config);
+                assert_eq!(weights.n_given(), wanted, "{family} {tied} {kernels}");
+            }
         }
     }
 }
@@ -119,17 +151,21 @@ fn wide() -> ModelSpec {
 #[test]
 fn threads_change_no_more_than_the_order_of_sums() {
     let rows = vec![(0..9).map(|i| i * 337 % 3000).collect::<Vec<u32>>()];
-    for (dtype, tolerance) in [(Dtype::F32, 1e-5), (Dtype::F16, 5e-3), (Dtype::BF16, 4e-2)] {
+    let tolerances = [(Dtype::F32, 1e-5), (Dtype::F16, 5e-3), (Dtype::BF16, 4e-2)];
+    let codes = [Kernels::Fused, Kernels::Stock];
+    let all = codes.into_iter().flat_map(|kernels| tolerances.map(|(d, t)| (kernels, d, t)));
+    for (kernels, dtype, tolerance) in all {
         let mut threads = Threads::default();
         let mut run = |n: u32, passes: &[usize]| {
-            threads.run(n, || logits(&decoder(&wide(), dtype), &rows, passes)).unwrap().remove(0)
+            let run = || logits(&decoder(&wide(), kernels, dtype), &rows, passes);
+            threads.run(n, run).unwrap().remove(0)
         };
         let one = run(1, &[9]);
         for n in [1, 2, 3, 7] {
             // In one pass, and with the last tokens alone, whose products are split.
             for passes in [&[9][..], &[7, 1, 1][..]] {
                 let distance = distance(&run(n, passes), &one);
-                assert!(distance < tolerance, "{dtype} on {n} threads: {distance:e}");
+                assert!(distance < tolerance, "{kernels} {dtype} on {n} threads: {distance:e}");
             }
         }
     }
@@ -139,10 +175,12 @@ fn threads_change_no_more_than_the_order_of_sums() {
 fn half_formats_stay_close_to_f32() {
     let tiny = ModelSpec::resolve("tiny").unwrap();
     let rows = vec![(0..300).map(|i| i * 31 % 512).collect::<Vec<u32>>()];
-    let of = |dtype| logits(&decoder(&tiny, dtype), &rows, &[299, 1]).remove(0);
-    let exact = of(Dtype::F32);
-    for (dtype, tolerance) in [(Dtype::F16, 5e-3), (Dtype::BF16, 4e-2)] {
-        let distance = distance(&of(dtype), &exact);
-        assert!(distance < tolerance, "{dtype}: {distance:e}");
+    for kernels in [Kernels::Fused, Kernels::Stock] {
+        let of = |dtype| logits(&decoder(&tiny, kernels, dtype), &rows, &[299, 1]).remove(0);
+        let exact = of(Dtype::F32);
+        for (dtype, tolerance) in [(Dtype::F16, 5e-3), (Dtype::BF16, 4e-2)] {
+            let distance = distance(&of(dtype), &exact);
+            assert!(distance < tolerance, "{kernels} {dtype}: {distance:e}");
+        }
     }
 }

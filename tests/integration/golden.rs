@@ -26,19 +26,21 @@ fn logits_are_those_of_transformers() {
         let directory = entry.unwrap().path();
         let golden = std::fs::read_to_string(directory.join("golden.json")).unwrap();
         let golden: Golden = serde_json::from_str(&golden).unwrap();
-        let ours = logits(&directory.display().to_string(), &golden.tokens, "f32");
-        let error = difference(&ours, &golden.logits);
-        assert!(error < TOLERANCE, "{}: {error:e}", directory.display());
+        for kernels in ["fused", "stock"] {
+            let error = |dtype| {
+                let model = directory.display().to_string();
+                let ours = logits(&model, &golden.tokens, dtype, kernels);
+                difference(&ours, &golden.logits)
+            };
+            let f32_error = error("f32");
+            let place = format!("{}, {kernels} kernels", directory.display());
+            assert!(f32_error < TOLERANCE, "{place}: {f32_error:e}");
 
-        // Half formats differ by their own rounding, and still by little.
-        for (dtype, tolerance) in [("f16", 2e-2), ("bf16", 2e-1)] {
-            let half = logits(&directory.display().to_string(), &golden.tokens, dtype);
-            let error = difference(&half, &golden.logits);
-            assert!(
-                (1e-6..tolerance).contains(&error),
-                "{} in {dtype}: {error:e}",
-                directory.display()
-            );
+            // Half formats differ by their own rounding, and still by little.
+            for (dtype, tolerance) in [("f16", 2e-2), ("bf16", 2e-1)] {
+                let error = error(dtype);
+                assert!((1e-6..tolerance).contains(&error), "{place} in {dtype}: {error:e}");
+            }
         }
         let name = directory.file_name().unwrap().to_string_lossy().into_owned();
         families.insert(name.split('-').next().unwrap().to_owned());
@@ -46,10 +48,12 @@ fn logits_are_those_of_transformers() {
     assert_eq!(families.into_iter().collect::<Vec<_>>(), ["llama", "mistral", "qwen2", "qwen3"]);
 }
 
-fn logits(model: &str, tokens: &[u32], dtype: &str) -> Vec<f64> {
+fn logits(model: &str, tokens: &[u32], dtype: &str, kernels: &str) -> Vec<f64> {
     let tokens_text = tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     let output = Sandbox::new()
-        .benchinf(&format!("logits --tokens {tokens_text} --dtype {dtype} --model"))
+        .benchinf(&format!(
+            "logits --tokens {tokens_text} --dtype {dtype} --kernels {kernels} --model"
+        ))
         .arg(model)
         .assert()
         .success();

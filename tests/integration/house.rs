@@ -73,6 +73,8 @@ const CONFINED: &[(&str, &[&str])] = &[
             "workload/",
             "model/checkpoint.rs",
             "model/decoder.rs",
+            "model/engine.rs",
+            "model/fused.rs",
             "model/kv_cache.rs",
             "model/rope.rs",
             "model/weights.rs",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::value_parser;
 
 use crate::axis::Axis;
-use crate::case::{DeviceSpec, Dtype};
+use crate::case::{DeviceSpec, Dtype, Kernels};
 use crate::cli::args::OutputFormat;
 use crate::model::builtin;
 use crate::plan::MAX_THREADS;
@@ -27,6 +27,11 @@ pub(in crate::cli) struct RunArgs {
     /// Number formats: f32, f16, bf16.
     #[arg(long, value_name = "DTYPE", value_delimiter = ',', default_value = "f32")]
     pub(in crate::cli) dtype: Vec<Dtype>,
+
+    /// Code that computes: fused (our own kernels) or stock (candle's operations) [default: fused on
+    /// the cpu].
+    #[arg(long, value_name = "KERNELS", value_delimiter = ',')]
+    pub(in crate::cli) kernels: Vec<Kernels>,
 
     /// Prompt tokens of prefill tests; 0 for none.
     #[arg(short = 'p', long, value_name = "N", visible_aliases = ["input-len", "isl"], default_value = "512")]
@@ -86,7 +91,7 @@ pub(in crate::cli) struct RunArgs {
 
     /// Go on with a run that was cut off: its journal, or the result file beside it.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "model", "device", "dtype", "n_prompt", "n_gen", "request", "n_depth", "batch_size",
+        "model", "device", "dtype", "kernels", "n_prompt", "n_gen", "request", "n_depth", "batch_size",
         "threads", "repetitions", "warmup", "no_warmup", "min_time", "max_time", "seed",
         "no_ceilings", "dry_run",
     ])]
@@ -171,6 +176,11 @@ pub(in crate::cli) struct LogitsArgs {
     /// Number format: f32, f16, bf16.
     #[arg(long, value_name = "DTYPE", default_value = "f32")]
     pub(in crate::cli) dtype: Dtype,
+
+    /// Code that computes: fused (our own kernels) or stock (candle's operations) [default: fused on
+    /// the cpu].
+    #[arg(long, value_name = "KERNELS")]
+    pub(in crate::cli) kernels: Option<Kernels>,
 
     /// Processor threads [default: physical cores].
     #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MAX_THREADS)))]

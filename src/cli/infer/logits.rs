@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::args::LogitsArgs;
-use super::run::resources;
+use super::run::{kernels, resources};
 use crate::cli::print;
 use crate::error::Result;
 use crate::model::ModelSpec;
@@ -43,6 +43,7 @@ fn plan(args: &LogitsArgs) -> Result<Plan> {
     let axes = Axes {
         models: vec![spec],
         dtypes: vec![args.dtype],
+        kernels: kernels(args.kernels.as_slice(), args.device),
         n_threads: vec![args.threads.unwrap_or_else(result::physical_cores)],
         n_prompts: vec![n_tokens],
         n_gens: vec![],

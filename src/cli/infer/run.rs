@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::args::{RunArgs, nanoseconds, values};
 use super::session;
 use crate::axis::Axis;
-use crate::case::DeviceSpec;
+use crate::case::{DeviceSpec, Kernels};
 use crate::cli::print;
 use crate::device::Device;
 use crate::error::Result;
@@ -40,6 +40,7 @@ fn plan(args: &RunArgs) -> Result<Plan> {
     let axes = Axes {
         models,
         dtypes: args.dtype.clone(),
+        kernels: kernels(&args.kernels, args.device),
         n_threads: threads(&args.threads),
         n_prompts: values(&args.n_prompt),
         n_gens: values(&args.n_gen),
@@ -57,6 +58,15 @@ fn plan(args: &RunArgs) -> Result<Plan> {
         max_time_ns: args.max_time.map(nanoseconds),
     };
     Plan::new(axes, settings, resources(args.device))
+}
+
+/// The kernels asked for, or the fastest ones that the device has.
+pub(super) fn kernels(given: &[Kernels], device: DeviceSpec) -> Vec<Kernels> {
+    match (given, device) {
+        ([], DeviceSpec::Cpu) => vec![Kernels::Fused],
+        ([], DeviceSpec::Cuda { .. }) => vec![Kernels::Stock],
+        (given, _) => given.to_vec(),
+    }
 }
 
 /// The threads asked for, or one for each core.

@@ -132,7 +132,9 @@ fn finish(
 fn show(progress: &ProgressLine, event: Event) {
     match event {
         Event::Digesting { model } => progress.message(format!("digesting {model}")),
-        Event::Loading { model, dtype } => progress.message(format!("loading {model} {dtype}")),
+        Event::Loading { model, dtype, kernels } => {
+            progress.message(format!("loading {model} {dtype} for {kernels} kernels"));
+        }
         Event::WarmUp { id } => progress.message(format!("warming up {id}")),
         Event::Round { id, done, planned, remaining_ns, .. } => {
             progress.round(id, done, planned, remaining_ns);

@@ -60,6 +60,31 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts_mut(self.begin_mut().cast(), 2 * self.n_words) }
     }
 
+    /// The same memory as words of 4 bytes, two to a word of 8, lower half first on a machine that
+    /// stores it first.
+    pub fn as_u32_slice(&self) -> &[u32] {
+        // SAFETY: as in `as_f32_slice`.
+        unsafe { std::slice::from_raw_parts(self.begin().cast(), 2 * self.n_words) }
+    }
+
+    /// The same memory as words of 4 bytes, to be written.
+    pub fn as_u32_mut_slice(&mut self) -> &mut [u32] {
+        // SAFETY: as in `as_f32_slice`, borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.begin_mut().cast(), 2 * self.n_words) }
+    }
+
+    /// The same memory as half-words, four to a word.
+    pub fn as_u16_slice(&self) -> &[u16] {
+        // SAFETY: as in `as_f32_slice`.
+        unsafe { std::slice::from_raw_parts(self.begin().cast(), 4 * self.n_words) }
+    }
+
+    /// The same memory as half-words, to be written.
+    pub fn as_u16_mut_slice(&mut self) -> &mut [u16] {
+        // SAFETY: as in `as_f32_slice`, borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.begin_mut().cast(), 4 * self.n_words) }
+    }
+
     fn begin(&self) -> *const u8 {
         self.map[self.offset_bytes..].as_ptr()
     }

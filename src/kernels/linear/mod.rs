@@ -1,0 +1,436 @@
+//! Products of activations with weights that were packed once: `Y = X · Wᵀ`.
+//!
+//! A few rows of X (decoding) are multiplied panel after panel, each read once from front to
+//! back: as fast as memory gives them. Many rows (prefill) are cut into blocks that stay in a
+//! core's second cache while steps of a few panels pass through the first; the cutting is that of
+//! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3),
+//! 2008. What follows a product (bias, residual, SwiGLU) is done while its sums are in cache.
+
+#![allow(unsafe_code)]
+
+mod panel;
+#[cfg(test)]
+mod tests;
+pub(super) mod tile;
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use half::bf16;
+
+pub(super) use self::panel::PANEL;
+use self::panel::Panels;
+pub use self::panel::{Rows, WeightFormat};
+use self::tile::{Bf16, F16, F32, Operands, Spacing, Step, tile_of_rows, words_per_step};
+use crate::kernels::Instructions;
+use crate::kernels::chunks::Chunks;
+use crate::kernels::pool::Pool;
+use crate::kernels::simd::{Kernel, Simd, dispatch, exp};
+
+/// Bytes of a panel that pass through the first cache at a time, while rows go by.
+const STEP_BYTES: usize = 24 << 10;
+/// Rows of a block: with a step of activations in f32 some 150 KiB, beside as many sums.
+const BLOCK_ROWS: usize = 192;
+/// Panels whose sums a block holds.
+const BLOCK_PANELS: usize = 4;
+/// Tasks per thread that even out threads of different speed.
+const TASKS_PER_THREAD: usize = 8;
+
+/// How the outputs of a product follow from the rows of its matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// The outputs of one matrix after those of the other.
+    Stacked,
+    /// Two matrices, gate and up, of as many rows: the product gives `silu(gate) · up`
+    /// (Shazeer, *GLU variants improve transformer*, 2020).
+    SwiGlu,
+}
+
+/// Weights `(out, in)` in panels.
+#[derive(Debug)]
+pub struct Linear {
+    panels: Panels,
+    outputs: Outputs,
+    n_out: usize,
+    /// In the order of the panels, as many as they have outputs; empty when there are none.
+    bias: Vec<f32>,
+}
+
+/// Memory that products use, kept from one to the next.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    activations: Vec<u32>,
+}
+
+thread_local! {
+    /// Sums of the task under way, which stay in the caches of the thread's core.
+    static SUMS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What becomes of the outputs of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// They replace what is there.
+    Overwrite,
+    /// They are added to it.
+    Add,
+}
+
+impl Linear {
+    /// Packs `matrices`, each `(rows, n_in)` row by row and all of one format, with the bias of
+    /// each row if there is any.
+    ///
+    /// # Errors
+    /// If the system refuses the memory.
+    ///
+    /// # Panics
+    /// If matrices have no whole rows or different formats, biases another length, or SwiGLU
+    /// anything but two matrices of as many rows.
+    pub fn pack(
+        pool: &mut Pool,
+        matrices: &[Rows<'_>],
+        bias: Option<&[&[f32]]>,
+        n_in: usize,
+        outputs: Outputs,
+    ) -> std::io::Result<Self> {
+        let n_rows: Vec<usize> = matrices.iter().map(|rows| rows.len() / n_in).collect();
+        let mut order = Vec::new();
+        let n_out = match outputs {
+            Outputs::Stacked => {
+                for (source, &n_rows) in n_rows.iter().enumerate() {
+                    order.extend((0..n_rows).map(|row| Some((source, row))));
+                }
+                order.len()
+            }
+            Outputs::SwiGlu => {
+                let [n_out, n_up] = n_rows[..] else { panic!("SwiGLU has two matrices") };
+                assert_eq!(n_out, n_up, "gate and up have as many rows");
+                // A panel has 16 outputs of both.
+                for first in (0..n_out).step_by(PANEL / 2) {
+                    for source in [0, 1] {
+                        let rows = first..first + PANEL / 2;
+                        order.extend(rows.map(|row| (row < n_out).then_some((source, row))));
+                    }
+                }
+                n_out
+            }
+        };
+        order.resize(order.len().next_multiple_of(PANEL), None);
+        let of_bias = |biases: &[&[f32]]| {
+            let ordered =
+                order.iter().map(|at| at.map_or(0.0, |(source, row)| biases[source][row]));
+            ordered.collect()
+        };
+        let panels = Panels::pack(pool, matrices, n_in, &order)?;
+        Ok(Self { panels, outputs, n_out, bias: bias.map(of_bias).unwrap_or_default() })
+    }
+
+    /// Outputs of a row.
+    pub fn n_out(&self) -> usize {
+        self.n_out
+    }
+
+    /// Inputs of a row.
+    pub fn n_in(&self) -> usize {
+        self.panels.n_in
+    }
+
+    /// Memory of the weights.
+    pub fn size_bytes(&self) -> usize {
+        self.panels.size_bytes()
+    }
+
+    /// Row `output` of stacked matrices, as floats.
+    ///
+    /// # Panics
+    /// If there is no such row, or `to` has another length.
+    pub fn read_row(&self, output: usize, to: &mut [f32]) {
+        assert!(output < self.n_out && self.outputs == Outputs::Stacked, "no row {output}");
+        self.panels.read_row(output, to);
+    }
+
+    /// `y (rows, n_out)` from `x (rows, n_in)`.
+    ///
+    /// Activations are rounded to bf16 where weights are bf16 and the machine multiplies pairs
+    /// of them; otherwise weights are widened to f32. Sums are f32.
+    ///
+    /// # Panics
+    /// If a slice does not have the length that follows from the other, or this machine does not
+    /// have `instructions`.
+    pub fn forward(
+        &self,
+        instructions: Instructions,
+        pool: &mut Pool,
+        scratch: &mut Scratch,
+        x: &[f32],
+        y: &mut [f32],
+        store: Store,
+    ) {
+        match self.panels.format {
+            WeightFormat::F32 => self.product::<F32>(instructions, pool, scratch, x, y, store),
+            WeightFormat::F16 => self.product::<F16>(instructions, pool, scratch, x, y, store),
+            WeightFormat::Bf16 => {
+                self.product::<Bf16<true>>(instructions, pool, scratch, x, y, store);
+            }
+        }
+    }
+
+    fn product<F: Step>(
+        &self,
+        instructions: Instructions,
+        pool: &mut Pool,
+        scratch: &mut Scratch,
+        x: &[f32],
+        y: &mut [f32],
+        store: Store,
+    ) {
+        let (n_in, n_out) = (self.n_in(), self.n_out);
+        let n_rows = x.len() / n_in;
+        assert_eq!(x.len(), n_rows * n_in, "x is not (rows, {n_in})");
+        assert_eq!(y.len(), n_rows * n_out, "y is not ({n_rows}, {n_out})");
+        let depth = n_in.next_multiple_of(F::DEPTH);
+        let tile_rows = instructions.tile_rows();
+
+        // Tiles of rows, one after another, each with its rows side by side at every step.
+        let is_dot = F::DOT && instructions.has_bf16_dot();
+        let row_words = if is_dot { depth / 2 } else { depth };
+        scratch.activations.resize(n_rows * row_words, 0);
+        let packed = Chunks::new(&mut scratch.activations);
+        pool.run(n_rows.div_ceil(tile_rows), &|i| {
+            let rows = i * tile_rows..n_rows.min((i + 1) * tile_rows);
+            // SAFETY: each task writes the tile of its own number.
+            let packed = unsafe { packed.part(rows.start * row_words..rows.end * row_words) };
+            let x = &x[rows.start * n_in..rows.end * n_in];
+            dispatch(instructions, PackActivations { x, n_in, is_dot, packed });
+        });
+
+        let cut = Cut::new(n_rows, self.panels.n_panels, tile_rows, pool.n_threads());
+        let n_sums = cut.rows * cut.panels * PANEL;
+        let (activations, y) = (&scratch.activations, Chunks::new(y));
+        pool.run(cut.n_tasks(), &|i| {
+            let (rows, panels) = cut.task(i);
+            SUMS.with_borrow_mut(|sums| {
+                if sums.len() < n_sums {
+                    sums.resize(n_sums, 0.0);
+                }
+                let block = Block::<F> {
+                    linear: self,
+                    activations,
+                    row_words,
+                    tile_rows,
+                    depth,
+                    rows,
+                    panels,
+                    sums,
+                    y: &y,
+                    store,
+                    format: std::marker::PhantomData,
+                };
+                dispatch(instructions, block);
+            });
+        });
+    }
+}
+
+/// How a product is cut into tasks.
+struct Cut {
+    n_rows: usize,
+    n_panels: usize,
+    /// Rows and panels of a task, at most.
+    rows: usize,
+    panels: usize,
+}
+
+impl Cut {
+    fn new(n_rows: usize, n_panels: usize, tile_rows: usize, n_threads: usize) -> Self {
+        let n_blocks = n_rows.div_ceil(BLOCK_ROWS).max(1);
+        let rows = n_rows.div_ceil(n_blocks).next_multiple_of(tile_rows).min(n_rows.max(1));
+        let n_blocks = n_rows.div_ceil(rows.max(1));
+        let wanted = TASKS_PER_THREAD * n_threads;
+        let panels = match n_blocks {
+            // A few rows: as many panels as give every thread its tasks.
+            1 => n_panels.div_ceil(wanted).clamp(1, 64),
+            _ => n_panels.div_ceil(wanted.div_ceil(n_blocks)).clamp(1, BLOCK_PANELS),
+        };
+        Self { n_rows, n_panels, rows, panels }
+    }
+
+    fn n_blocks(&self) -> usize {
+        self.n_rows.div_ceil(self.rows)
+    }
+
+    fn n_tasks(&self) -> usize {
+        self.n_blocks() * self.n_panels.div_ceil(self.panels)
+    }
+
+    /// Tasks that follow one another use the same panels.
+    fn task(&self, i: usize) -> (Range<usize>, Range<usize>) {
+        let (block, group) = (i % self.n_blocks(), i / self.n_blocks());
+        let (row, panel) = (block * self.rows, group * self.panels);
+        (row..self.n_rows.min(row + self.rows), panel..self.n_panels.min(panel + self.panels))
+    }
+}
+
+/// Interleaves the rows of a tile.
+struct PackActivations<'a> {
+    x: &'a [f32],
+    n_in: usize,
+    is_dot: bool,
+    packed: &'a mut [u32],
+}
+
+impl Kernel for PackActivations<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let n_rows = self.x.len() / self.n_in;
+        for (row, values) in self.x.chunks_exact(self.n_in).enumerate() {
+            let words = self.packed[row..].iter_mut().step_by(n_rows);
+            if self.is_dot {
+                for (word, pair) in words.zip(values.chunks(2)) {
+                    let second = pair.get(1).map_or(0, |&second| round_to_bf16(second));
+                    *word = round_to_bf16(pair[0]) | second << 16;
+                }
+            } else {
+                // What is beyond the last value is 0, as are the weights there.
+                for (i, word) in words.enumerate() {
+                    *word = values.get(i).map_or(0, |value| value.to_bits());
+                }
+            }
+        }
+    }
+}
+
+/// The bits of the nearest bf16, ties to even.
+#[inline(always)]
+fn round_to_bf16(value: f32) -> u32 {
+    let bits = value.to_bits();
+    match value.is_nan() {
+        true => u32::from(bf16::NAN.to_bits()),
+        false => (bits + 0x7fff + (bits >> 16 & 1)) >> 16,
+    }
+}
+
+/// One task of a product.
+struct Block<'a, F> {
+    linear: &'a Linear,
+    activations: &'a [u32],
+    row_words: usize,
+    tile_rows: usize,
+    depth: usize,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    /// At least `rows × panels × 32`.
+    sums: &'a mut [f32],
+    y: &'a Chunks<'a, f32>,
+    store: Store,
+    format: std::marker::PhantomData<F>,
+}
+
+impl<F: Step> Kernel for Block<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let columns = self.panels.len() * PANEL;
+        let n_tiles = self.rows.len().div_ceil(self.tile_rows);
+        // A single tile of rows has nothing to keep a part of a panel for.
+        let step = match n_tiles {
+            0 | 1 => self.depth,
+            _ => (STEP_BYTES / F::BYTES * F::DEPTH).min(self.depth),
+        };
+        let words_per_position = words_per_step::<S, F>();
+        for begin in (0..self.depth).step_by(step) {
+            let depth = step.min(self.depth - begin);
+            for (i, panel) in self.panels.clone().enumerate() {
+                let panel = self.linear.panels.panel(panel);
+                for first in (self.rows.clone()).step_by(self.tile_rows) {
+                    let rows = self.tile_rows.min(self.rows.end - first);
+                    let a = first * self.row_words + begin / F::DEPTH * words_per_position * rows;
+                    let c = (first - self.rows.start) * columns + i * PANEL;
+                    let operands = Operands {
+                        a: self.activations[a..].as_ptr(),
+                        // SAFETY: a panel reaches over the depth.
+                        b: unsafe { panel.add(begin / F::DEPTH * F::BYTES) },
+                        depth,
+                        c: self.sums[c..].as_mut_ptr(),
+                        c_stride: columns,
+                        accumulate: begin > 0,
+                    };
+                    // SAFETY: the packed rows of the tile reach over the depth, and the sums over
+                    // all of its rows and columns; `dispatch` saw to the instructions.
+                    unsafe {
+                        tile_of_rows::<S, F>(rows, operands, |rows| Spacing {
+                            row: 1,
+                            depth: rows,
+                        });
+                    }
+                }
+            }
+        }
+        // SAFETY: by the caller.
+        unsafe { self.finish::<S>(columns) };
+    }
+}
+
+impl<F> Block<'_, F> {
+    /// From the sums to outputs.
+    ///
+    /// # Safety
+    /// The machine has the instructions of `S`.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(self, columns: usize) {
+        let Linear { outputs, n_out, ref bias, .. } = *self.linear;
+        let first_column = self.panels.start * PANEL;
+        for (i, sums) in self.sums.chunks_exact_mut(columns).take(self.rows.len()).enumerate() {
+            if let Some(bias) = bias.get(first_column..first_column + columns) {
+                sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+            }
+            let first = match outputs {
+                Outputs::Stacked => first_column,
+                Outputs::SwiGlu => {
+                    for at in (0..columns).step_by(PANEL) {
+                        // SAFETY: by the caller; a panel's sums are there.
+                        unsafe { swiglu::<S>(&mut sums[at..at + PANEL]) };
+                        sums.copy_within(at..at + PANEL / 2, at / 2);
+                    }
+                    first_column / 2
+                }
+            };
+            let end = match outputs {
+                Outputs::Stacked => first + columns,
+                Outputs::SwiGlu => first + columns / 2,
+            };
+            let row = (self.rows.start + i) * n_out;
+            // SAFETY: no other task has these rows and these panels.
+            let y = unsafe { self.y.part(row + first.min(n_out)..row + end.min(n_out)) };
+            match self.store {
+                Store::Overwrite => y.copy_from_slice(&sums[..y.len()]),
+                Store::Add => y.iter_mut().zip(&*sums).for_each(|(y, sum)| *y += sum),
+            }
+        }
+    }
+}
+
+/// `silu(gate) · up` in the first half of a panel's sums.
+///
+/// # Safety
+/// The machine has the instructions of `S`.
+#[inline(always)]
+unsafe fn swiglu<S: Simd>(sums: &mut [f32]) {
+    let (gate, up) = sums.split_at_mut(PANEL / 2);
+    for at in (0..PANEL / 2).step_by(S::LANES) {
+        // SAFETY: halves of a panel are whole vectors.
+        unsafe {
+            let gate = gate[at..].as_mut_ptr();
+            let value = S::load(gate);
+            // e^−|x| never overflows: 1 / (1 + e^−x) is e^x / (1 + e^x).
+            let positive = S::max(value, S::splat(0.0));
+            let negative = S::sub(value, positive);
+            let e = exp::<S>(S::sub(negative, positive));
+            let share = S::div(exp::<S>(negative), S::add(S::splat(1.0), e));
+            S::store(gate, S::mul(S::mul(value, share), S::load(up[at..].as_ptr())));
+        }
+    }
+}

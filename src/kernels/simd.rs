@@ -1,0 +1,521 @@
+//! Vectors of floats, one type for each instruction set, so that a kernel is written once.
+//!
+//! A kernel is a value with a [`Kernel::run`] that is generic over [`Simd`]; [`dispatch`] runs it
+//! compiled for the instruction set asked for.
+
+#![allow(unsafe_code)]
+
+use crate::kernels::Instructions;
+
+/// What a kernel may do with vectors.
+///
+/// # Safety
+/// Every function needs the instruction set of the type, and pointers to as many elements as it
+/// says. Nothing needs to be aligned.
+pub(super) trait Simd: Copy {
+    /// A vector of [`Simd::LANES`] floats.
+    type V: Copy;
+
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Rows of two vectors whose sums stay in registers, beside what they are made from.
+    const TILE_ROWS: usize;
+    /// Whether products of pairs of bf16 are one instruction.
+    const HAS_BF16_DOT: bool;
+
+    unsafe fn splat(value: f32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn store(to: *mut f32, value: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// The greater of both; `b` if either is not a number.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`, fused where the machine has it.
+    unsafe fn multiply_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The nearest whole numbers.
+    unsafe fn round(a: Self::V) -> Self::V;
+    /// 2 to the power of whole numbers from −126 to 127.
+    unsafe fn exp2_of_whole(a: Self::V) -> Self::V;
+    unsafe fn sum(a: Self::V) -> f32;
+    unsafe fn greatest(a: Self::V) -> f32;
+
+    /// [`Simd::LANES`] numbers of binary16.
+    unsafe fn load_f16(from: *const u16) -> Self::V;
+    /// [`Simd::LANES`] pairs of bfloat16: the first of each, and the second of each.
+    unsafe fn load_bf16_pairs(from: *const u16) -> (Self::V, Self::V);
+    /// Adds to each float the product of two pairs: `pair`, the same for all lanes, and that of
+    /// the lane at `from`. Only where [`Simd::HAS_BF16_DOT`].
+    unsafe fn dot_bf16(pair: *const u16, from: *const u16, sum: Self::V) -> Self::V;
+}
+
+/// eˣ to within 2 units in the last place for x ≤ 0; e⁻⁸⁷, all but 0, below −87.
+///
+/// Cody and Waite's reduction to |r| ≤ ln 2 / 2 and the polynomial of Cephes' `expf`.
+///
+/// # Safety
+/// As [`Simd`] says.
+#[inline(always)]
+pub(super) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: by the caller.
+    unsafe {
+        let x = S::max(S::splat(-87.0), x);
+        let n = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
+        let r = S::multiply_add(n, S::splat(-0.693_359_4), x);
+        let r = S::multiply_add(n, S::splat(2.121_944_4e-4), r);
+        let mut p = S::splat(1.987_569_1e-4);
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_3e-1] {
+            p = S::multiply_add(p, r, S::splat(c));
+        }
+        let p = S::multiply_add(p, S::mul(r, r), S::add(r, S::splat(1.0)));
+        S::mul(p, S::exp2_of_whole(n))
+    }
+}
+
+/// Something to run on vectors.
+pub(super) trait Kernel {
+    type Output;
+
+    /// To be marked `#[inline(always)]`, or it is compiled without the instructions it is for.
+    ///
+    /// # Safety
+    /// The machine has the instructions of `S`.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// Runs `kernel` with `instructions`.
+///
+/// # Panics
+/// If this machine does not have them.
+pub(super) fn dispatch<K: Kernel>(instructions: Instructions, kernel: K) -> K::Output {
+    instructions.assert_available();
+    match instructions {
+        // SAFETY: asserted above.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512Bf16 => unsafe { x86::on_avx512_bf16(kernel) },
+        // SAFETY: asserted above.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512 => unsafe { x86::on_avx512(kernel) },
+        // SAFETY: asserted above.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2 => unsafe { x86::on_avx2(kernel) },
+        // SAFETY: plain code runs anywhere.
+        Instructions::Portable => unsafe { kernel.run::<Portable>() },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("asserted above"),
+    }
+}
+
+/// Plain Rust, in arrays that a compiler makes vectors of.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+#[inline(always)]
+fn lanes(of: impl FnMut(usize) -> f32) -> [f32; 8] {
+    std::array::from_fn(of)
+}
+
+impl Simd for Portable {
+    type V = [f32; 8];
+
+    const LANES: usize = 8;
+    const TILE_ROWS: usize = 2;
+    const HAS_BF16_DOT: bool = false;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self::V {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self::V {
+        // SAFETY: by the caller; floats are read wherever they stand.
+        unsafe { from.cast::<[f32; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: Self::V) {
+        // SAFETY: by the caller.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        lanes(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        lanes(|i| a[i] - b[i])
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        lanes(|i| a[i] * b[i])
+    }
+
+    #[inline(always)]
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
+        lanes(|i| a[i] / b[i])
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        lanes(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Fused where every machine of the target has it; elsewhere that would be a call of the
+        // mathematical library.
+        match cfg!(target_arch = "aarch64") {
+            true => lanes(|i| a[i].mul_add(b[i], c[i])),
+            false => lanes(|i| a[i] * b[i] + c[i]),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn round(a: Self::V) -> Self::V {
+        // Adding 1.5 · 2²³ leaves no bit for a fraction.
+        const WHOLE: f32 = 12_582_912.0;
+        lanes(|i| a[i] + WHOLE - WHOLE)
+    }
+
+    #[inline(always)]
+    unsafe fn exp2_of_whole(a: Self::V) -> Self::V {
+        lanes(|i| f32::from_bits(((a[i] as i32 + 127) << 23) as u32))
+    }
+
+    #[inline(always)]
+    unsafe fn sum(a: Self::V) -> f32 {
+        a.iter().sum()
+    }
+
+    #[inline(always)]
+    unsafe fn greatest(a: Self::V) -> f32 {
+        a.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self::V {
+        // SAFETY: by the caller.
+        let bits = unsafe { from.cast::<[u16; 8]>().read_unaligned() };
+        lanes(|i| half::f16::from_bits(bits[i]).to_f32())
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(from: *const u16) -> (Self::V, Self::V) {
+        // SAFETY: by the caller.
+        let bits = unsafe { from.cast::<[u16; 16]>().read_unaligned() };
+        // A bf16 is the upper half of an f32.
+        let of = |i: usize| f32::from_bits(u32::from(bits[i]) << 16);
+        (lanes(|i| of(2 * i)), lanes(|i| of(2 * i + 1)))
+    }
+
+    unsafe fn dot_bf16(_: *const u16, _: *const u16, _: Self::V) -> Self::V {
+        unreachable!("no such instruction is claimed")
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Kernel, Simd};
+
+    /// # Safety
+    /// The machine has these instructions.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni")]
+    pub unsafe fn on_avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: by the caller.
+        unsafe { kernel.run::<Avx512Bf16>() }
+    }
+
+    /// # Safety
+    /// The machine has these instructions.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub unsafe fn on_avx512<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: by the caller.
+        unsafe { kernel.run::<Avx512>() }
+    }
+
+    /// # Safety
+    /// The machine has these instructions.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub unsafe fn on_avx2<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: by the caller.
+        unsafe { kernel.run::<Avx2>() }
+    }
+
+    /// 32 registers of 16 floats.
+    #[derive(Clone, Copy)]
+    pub struct Avx512;
+
+    /// The same with products of pairs of bf16.
+    #[derive(Clone, Copy)]
+    pub struct Avx512Bf16;
+
+    macro_rules! avx512 {
+        ($name:ident, $has_bf16_dot:literal, $dot:expr) => {
+            // SAFETY of all blocks: whoever uses this type has made sure of the instructions and
+            // of what pointers point to, as `Simd` says.
+            impl Simd for $name {
+                type V = __m512;
+
+                const LANES: usize = 16;
+                const TILE_ROWS: usize = 12;
+                const HAS_BF16_DOT: bool = $has_bf16_dot;
+
+                #[inline(always)]
+                unsafe fn splat(value: f32) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_set1_ps(value) }
+                }
+
+                #[inline(always)]
+                unsafe fn load(from: *const f32) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_loadu_ps(from) }
+                }
+
+                #[inline(always)]
+                unsafe fn store(to: *mut f32, value: __m512) {
+                    // SAFETY: see above.
+                    unsafe { _mm512_storeu_ps(to, value) }
+                }
+
+                #[inline(always)]
+                unsafe fn add(a: __m512, b: __m512) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_add_ps(a, b) }
+                }
+
+                #[inline(always)]
+                unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_sub_ps(a, b) }
+                }
+
+                #[inline(always)]
+                unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_mul_ps(a, b) }
+                }
+
+                #[inline(always)]
+                unsafe fn div(a: __m512, b: __m512) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_div_ps(a, b) }
+                }
+
+                #[inline(always)]
+                unsafe fn max(a: __m512, b: __m512) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_max_ps(a, b) }
+                }
+
+                #[inline(always)]
+                unsafe fn multiply_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_fmadd_ps(a, b, c) }
+                }
+
+                #[inline(always)]
+                unsafe fn round(a: __m512) -> __m512 {
+                    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+                    // SAFETY: see above.
+                    unsafe { _mm512_roundscale_ps::<NEAREST>(a) }
+                }
+
+                #[inline(always)]
+                unsafe fn exp2_of_whole(a: __m512) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), a) }
+                }
+
+                #[inline(always)]
+                unsafe fn sum(a: __m512) -> f32 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_reduce_add_ps(a) }
+                }
+
+                #[inline(always)]
+                unsafe fn greatest(a: __m512) -> f32 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_reduce_max_ps(a) }
+                }
+
+                #[inline(always)]
+                unsafe fn load_f16(from: *const u16) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+                }
+
+                #[inline(always)]
+                unsafe fn load_bf16_pairs(from: *const u16) -> (__m512, __m512) {
+                    // SAFETY: see above. A bf16 is the upper half of an f32.
+                    unsafe {
+                        let pairs = _mm512_loadu_si512(from.cast());
+                        let second =
+                            _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+                        let first = _mm512_slli_epi32::<16>(pairs);
+                        (_mm512_castsi512_ps(first), _mm512_castsi512_ps(second))
+                    }
+                }
+
+                #[inline(always)]
+                unsafe fn dot_bf16(pair: *const u16, from: *const u16, sum: __m512) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { $dot(pair, from, sum) }
+                }
+            }
+        };
+    }
+
+    /// # Safety
+    /// As [`Simd::dot_bf16`] asks.
+    #[inline(always)]
+    unsafe fn dot(pair: *const u16, from: *const u16, sum: __m512) -> __m512 {
+        // SAFETY: by the caller; any 512 bits are bf16.
+        unsafe {
+            let pair = _mm512_set1_epi32(pair.cast::<i32>().read_unaligned());
+            let pairs = _mm512_loadu_si512(from.cast());
+            let as_bf16 = |v: __m512i| std::mem::transmute::<__m512i, __m512bh>(v);
+            _mm512_dpbf16_ps(sum, as_bf16(pair), as_bf16(pairs))
+        }
+    }
+
+    /// # Safety
+    /// None; it is never called.
+    unsafe fn no_dot(_: *const u16, _: *const u16, _: __m512) -> __m512 {
+        unreachable!("no such instruction is claimed")
+    }
+
+    avx512!(Avx512, false, no_dot);
+    avx512!(Avx512Bf16, true, dot);
+
+    /// 16 registers of 8 floats.
+    #[derive(Clone, Copy)]
+    pub struct Avx2;
+
+    // SAFETY of all blocks: as for AVX-512.
+    impl Simd for Avx2 {
+        type V = __m256;
+
+        const LANES: usize = 8;
+        const TILE_ROWS: usize = 6;
+        const HAS_BF16_DOT: bool = false;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, value: __m256) {
+            // SAFETY: see above.
+            unsafe { _mm256_storeu_ps(to, value) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_sub_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_mul_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn div(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_div_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_max_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply_add(a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn round(a: __m256) -> __m256 {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            // SAFETY: see above.
+            unsafe { _mm256_round_ps::<NEAREST>(a) }
+        }
+
+        #[inline(always)]
+        unsafe fn exp2_of_whole(a: __m256) -> __m256 {
+            // SAFETY: see above.
+            unsafe {
+                let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn sum(a: __m256) -> f32 {
+            // SAFETY: see above.
+            unsafe {
+                let half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
+                _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn greatest(a: __m256) -> f32 {
+            // SAFETY: see above.
+            unsafe {
+                let half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let quarter = _mm_max_ps(half, _mm_movehl_ps(half, half));
+                _mm_cvtss_f32(_mm_max_ss(quarter, _mm_movehdup_ps(quarter)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_f16(from: *const u16) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_bf16_pairs(from: *const u16) -> (__m256, __m256) {
+            // SAFETY: see above. A bf16 is the upper half of an f32.
+            unsafe {
+                let pairs = _mm256_loadu_si256(from.cast());
+                let second = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+                let first = _mm256_slli_epi32::<16>(pairs);
+                (_mm256_castsi256_ps(first), _mm256_castsi256_ps(second))
+            }
+        }
+
+        unsafe fn dot_bf16(_: *const u16, _: *const u16, _: __m256) -> __m256 {
+            unreachable!("no such instruction is claimed")
+        }
+    }
+}

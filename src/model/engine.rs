@@ -1,0 +1,184 @@
+//! A decoder by one code or the other, behind the same calls.
+
+use candle_core::{D, DType, Device, Tensor};
+
+use super::decoder::StockDecoder;
+use super::fused::{FusedCache, FusedDecoder};
+use super::kv_cache::StockCache;
+use super::weights::Weights;
+use crate::case::Kernels;
+use crate::error::{Error, Result};
+use crate::model::DecoderConfig;
+
+const RUNNING: &str = "running the model";
+
+/// A decoder with its weights, in the order that its code needs them in.
+#[derive(Debug)]
+pub enum Decoder {
+    /// Our own kernels.
+    Fused(FusedDecoder),
+    /// The engine's operations.
+    Stock(StockDecoder),
+}
+
+/// Keys and values of the positions already computed.
+#[derive(Debug)]
+pub enum KvCache {
+    /// As our own kernels keep them.
+    Fused(FusedCache),
+    /// As the engine does.
+    Stock(StockCache),
+}
+
+impl Decoder {
+    /// Loads or draws every weight, and prepares positions `0..n_positions`.
+    ///
+    /// # Errors
+    /// What is wrong with a tensor.
+    pub fn new(
+        kernels: Kernels,
+        config: &DecoderConfig,
+        weights: &Weights,
+        n_positions: usize,
+    ) -> Result<Self> {
+        match kernels {
+            Kernels::Fused => FusedDecoder::new(config, weights, n_positions).map(Self::Fused),
+            Kernels::Stock => StockDecoder::new(config, weights, n_positions).map(Self::Stock),
+        }
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &DecoderConfig {
+        match self {
+            Self::Fused(decoder) => decoder.config(),
+            Self::Stock(decoder) => decoder.config(),
+        }
+    }
+
+    /// Positions this decoder is prepared for.
+    pub fn n_positions(&self) -> usize {
+        match self {
+            Self::Fused(decoder) => decoder.n_positions(),
+            Self::Stock(decoder) => decoder.n_positions(),
+        }
+    }
+
+    /// An empty cache for this decoder.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if there is no memory for it.
+    pub fn cache(&self, batch_size: usize, n_positions: usize) -> Result<KvCache> {
+        match self {
+            Self::Fused(decoder) => decoder.cache(batch_size, n_positions).map(KvCache::Fused),
+            Self::Stock(decoder) => decoder
+                .cache(batch_size, n_positions)
+                .map(KvCache::Stock)
+                .map_err(Error::engine("allocating the KV cache")),
+        }
+    }
+
+    /// Computes `tokens (B, S)` on top of what `cache` holds, adds them to it, and gives the
+    /// logits `(B, V)` of the last token of each sequence.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    ///
+    /// # Panics
+    /// If the cache is not one of this decoder.
+    pub fn forward(&self, tokens: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
+        match (self, cache) {
+            (Self::Fused(decoder), KvCache::Fused(cache)) => {
+                let tokens = tokens
+                    .flatten_all()
+                    .and_then(|tokens| tokens.to_vec1())
+                    .map_err(Error::engine(RUNNING))?;
+                let logits = decoder.forward(&tokens, cache)?;
+                let shape = (cache.batch_size(), decoder.config().vocab_size);
+                Tensor::from_vec(logits, shape, &Device::Cpu).map_err(Error::engine(RUNNING))
+            }
+            (Self::Stock(decoder), KvCache::Stock(cache)) => {
+                decoder.forward(tokens, cache).map_err(Error::engine(RUNNING))
+            }
+            _ => panic!("the cache belongs to a decoder of another kind"),
+        }
+    }
+
+    /// The greedy pick `(B, 1)` of each row of `logits (B, V)`.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn pick(&self, logits: &Tensor) -> Result<Tensor> {
+        let picks = match self {
+            Self::Fused(decoder) => {
+                let (storage, layout) = logits.storage_and_layout();
+                let (begin, end) = (layout.start_offset(), layout.shape().elem_count());
+                match &*storage {
+                    candle_core::Storage::Cpu(values) => values
+                        .as_slice()
+                        .map(|values| decoder.greatest(&values[begin..begin + end])),
+                    _ => panic!("our own kernels compute in this machine's memory"),
+                }
+                .and_then(|picks| Tensor::from_vec(picks, (logits.dims()[0], 1), &Device::Cpu))
+            }
+            Self::Stock(_) => logits.argmax(D::Minus1).and_then(|picks| picks.unsqueeze(1)),
+        };
+        picks.map_err(Error::engine(RUNNING))
+    }
+
+    /// The format that its products round their operands to.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Fused(decoder) => decoder.dtype(),
+            Self::Stock(decoder) => decoder.dtype(),
+        }
+    }
+}
+
+impl KvCache {
+    /// Sequences.
+    pub fn batch_size(&self) -> usize {
+        match self {
+            Self::Fused(cache) => cache.batch_size(),
+            Self::Stock(cache) => cache.batch_size(),
+        }
+    }
+
+    /// Positions that are filled, per sequence.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Fused(cache) => cache.len(),
+            Self::Stock(cache) => cache.len(),
+        }
+    }
+
+    /// Whether no position is filled.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets the positions from `len` on: what was ever written there is spoiled, so that
+    /// whoever reads it, or does not write it anew, is found out.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn forget_from(&mut self, len: usize) -> Result<()> {
+        match self {
+            Self::Fused(cache) => {
+                cache.forget_from(len);
+                Ok(())
+            }
+            Self::Stock(cache) => {
+                cache.forget_from(len).map_err(Error::engine("emptying the KV cache"))
+            }
+        }
+    }
+
+    /// From now on, what is appended is not written.
+    #[cfg(test)]
+    pub(crate) fn ignore_writes(&mut self) {
+        match self {
+            Self::Fused(cache) => cache.ignore_writes(),
+            Self::Stock(cache) => cache.ignore_writes(),
+        }
+    }
+}
