@@ -61,7 +61,8 @@ pub struct Source {
     pub grade: Grade,
 }
 
-/// A number with where it comes from. Above 0 and finite, but for [`Figure::zero`].
+/// A number with where it comes from. Above 0 and finite; 0 only where a device is known to lack
+/// something altogether.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
     /// The number; its unit stands in the name of the field that holds the figure.

@@ -13,6 +13,7 @@
 mod device;
 mod figure;
 mod file;
+mod load;
 #[cfg(test)]
 mod tests;
 
@@ -63,7 +64,7 @@ impl Catalogue {
     /// that no device has, rates with sparsity, names that are taken, sources that are not
     /// there, or a published performance that its rates contradict.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let (sources, devices) = file::parse(text).map_err(|problem| Error::DeviceFile {
+        let (sources, devices) = load::parse(text).map_err(|problem| Error::DeviceFile {
             path: path.into(),
             line: problem.line(text),
             problem: problem.problem,
