@@ -15,6 +15,7 @@
 
 pub mod axis;
 pub mod case;
+pub mod classify;
 pub mod cli;
 pub mod error;
 pub mod histogram;

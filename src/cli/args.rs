@@ -120,7 +120,7 @@ pub(super) struct ListArgs {
 pub(super) enum Listing {
     /// Built-in model shapes.
     Models,
-    /// Devices that `--device` can name here.
+    /// Devices that `--device` can name here, and the catalogue of devices.
     Devices,
 }
 

@@ -16,6 +16,8 @@ mod fixtures;
 mod golden;
 /// The rules of the house: who may import whom, where `unsafe` and printing may stand.
 mod house;
+/// What `benchinf list` shows.
+mod listing;
 
 /// Result files that survive: digests, signatures, merging, the schema, and runs that were killed.
 #[cfg(feature = "infer")]

@@ -1,0 +1,3 @@
+//! What figures mean for the rules that control exports: so far the catalogue of devices.
+
+pub mod catalogue;

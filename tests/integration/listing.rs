@@ -1,0 +1,34 @@
+//! `benchinf list devices`: the catalogue as people see it.
+
+use crate::Sandbox;
+
+#[test]
+fn devices_with_what_is_in_doubt() {
+    let output = Sandbox::new().benchinf("list devices").output().expect("benchinf starts");
+    assert!(output.status.success() && output.stderr.is_empty());
+    let text = String::from_utf8(output.stdout).expect("it is text");
+    let (here, catalogue) = text.split_once("\n\n").expect("this machine, then the catalogue");
+    assert!(here.starts_with("cpu "), "{here}");
+    let row = |name: &str| {
+        let line = catalogue.lines().find(|line| line.starts_with(&format!("{name}  ")));
+        let line = line.unwrap_or_else(|| panic!("no {name} in\n{catalogue}"));
+        line[name.len()..].split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for (name, expected) in [
+        ("NVIDIA H100 SXM5", "2022 15832 15840 19.46 3350 900 yes"),
+        ("NVIDIA L4", "2023 1936 1952 6.64 300 64? yes"),
+        ("NVIDIA RTX 4090", "2022 5285 - 8.69 1008 64? no"),
+        ("NVIDIA RTX 6000D (China)", "2025 - - - 1398 128? yes"),
+        // FP6 from memory; two readings of an area; more than 900; no memory; the base clock.
+        ("AMD MI355X", "2025 60398? - - 8000 1075 yes"),
+        ("Huawei Ascend 910 (2019)", "2019 4096 - 8.98~ 1288 270 yes"),
+        ("Huawei Ascend 920/920C (announced)", "2025 14400~ - - 4000 - yes"),
+        ("Alibaba Hanguang 800", "2019 6600 - 9.31? 0 64? yes"),
+        ("Intel Xeon 8480+ (SPR, 56c, AMX @2.0 GHz base)", "2023 1835~ - 1.17? 307? - yes"),
+    ] {
+        assert_eq!(row(name), expected, "{name}");
+    }
+    let (rows, legend) = catalogue.split_once("\n\n").expect("a legend");
+    assert_eq!(rows.lines().count(), 1 + 72);
+    assert!(legend.contains("unverified"), "{legend}");
+}
