@@ -53,12 +53,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "plan",
         ],
     ),
-    ("report", &["case", "units", "stats", "result"]),
+    ("classify", &["error", "case", "units", "result"]),
+    ("report", &["case", "units", "stats", "result", "classify"]),
     (
         "cli",
         &[
             "axis", "error", "case", "units", "plan", "model", "device", "workload", "runner",
-            "result", "report", "cli",
+            "result", "classify", "report", "cli",
         ],
     ),
 ];
@@ -82,6 +83,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     // The reference of tests, and nothing else.
     ("hdrhistogram::", &[]),
     ("flate2::", &["histogram/codec.rs"]),
+    ("toml::", &["classify/"]),
     ("clap::", &["cli/"]),
     ("println!", &["cli/"]),
     ("print!(", &["cli/"]),
