@@ -310,7 +310,8 @@ pub enum Error {
 
     /// A result file that proves nothing was to be classified.
     #[error(
-        "{}: it has no existence claims, so it proves nothing to classify; measure again with this          benchinf, or classify a specification with --device-spec",
+        "{}: it has no existence claims, so it proves nothing to classify; measure again with this \
+         benchinf, or classify a specification with --device-spec",
         path.display()
     )]
     NoClaims {
@@ -321,6 +322,38 @@ pub enum Error {
     /// `classify` without anything to classify.
     #[error("nothing to classify: name a result file, or a device with --device-spec")]
     NothingToClassify,
+
+    /// A device file is not what it should be.
+    #[error("{}:{line}: {problem}", path.display())]
+    DeviceFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it, naming device and key.
+        problem: String,
+    },
+
+    /// No device of the catalogue has that name.
+    #[error(
+        "unknown device `{name}`: {}`benchinf list devices` shows the catalogue",
+        did_you_mean(nearest)
+    )]
+    UnknownCatalogueDevice {
+        /// What was asked for.
+        name: String,
+        /// The names closest to it, if any are close.
+        nearest: Vec<String>,
+    },
+
+    /// More than one device of the catalogue may be meant.
+    #[error("the device `{name}` may be any of {}: give the full name", quoted(candidates, "and"))]
+    AmbiguousDevice {
+        /// What was asked for.
+        name: String,
+        /// The devices' full names.
+        candidates: Vec<String>,
+    },
 
     /// Something failed while a model was loaded or run.
     #[error("{operation}: {source}")]
@@ -390,5 +423,21 @@ impl Error {
     {
         let operation = operation.into();
         move |source| Error::Engine { operation, source: Box::new(source) }
+    }
+}
+
+fn did_you_mean(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("did you mean {}? ", quoted(names, "or")),
+    }
+}
+
+/// `a`, `b` or `c`.
+fn quoted(names: &[String], last: &str) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        Some((end, start)) if !start.is_empty() => format!("{} {last} {end}", start.join(", ")),
+        _ => names.concat(),
     }
 }

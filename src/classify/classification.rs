@@ -4,7 +4,10 @@ use jiff::civil::Date;
 
 use crate::classify::evidence::Evidence;
 use crate::classify::facts::Facts;
+use crate::classify::interval::{Basis, BasisKind};
+use crate::classify::kleene::Truth;
 use crate::classify::ladder::{self, CaseStanding, Ladder, Standing};
+use crate::classify::metric::Flag;
 use crate::classify::reference::{self, Bound};
 use crate::classify::rules::{Circuit, RuleSet};
 use crate::classify::specification::{Declarations, Specification, facts};
@@ -106,7 +109,18 @@ pub struct Classification<'a> {
 pub fn classify<'a>(subject: &'a Subject<'a>, terms: &'a Terms) -> Classification<'a> {
     let specification = subject.specification.as_ref();
     let floors = subject.evidence.as_ref().map(|evidence| evidence.floors.as_slice());
-    let of = |floors| terms.known(|circuit| facts(specification, &terms.declared, floors, circuit));
+    let is_cpu = subject.evidence.as_ref().is_some_and(|evidence| evidence.is_cpu);
+    let of = |floors| {
+        terms.known(|circuit| {
+            let mut facts = facts(specification, &terms.declared, floors, circuit);
+            if is_cpu && facts.flag(Flag::Cpu).truth == Truth::Unknown {
+                let text = "the run used the processor".into();
+                let basis = Basis { kind: BasisKind::Measured, text, grade: None };
+                facts.set_flag(Flag::Cpu, Truth::True, basis);
+            }
+            facts
+        })
+    };
     let shown = of(floors);
     let specified = (floors.is_some() && specification.is_some()).then(|| of(None));
     let standing = |ladder: &'a Ladder| {

@@ -141,7 +141,7 @@ impl fmt::Display for Leaf {
 /// A number as rule files write it: in full, or with an exponent where that would be long.
 pub fn number_text(value: f64) -> String {
     match value {
-        v if v != 0.0 && !(1e-9..1e12).contains(&v) => format!("{v:e}"),
+        v if v != 0.0 && !(1e-9..1e9).contains(&v) => format!("{v:e}"),
         v => v.to_string(),
     }
 }

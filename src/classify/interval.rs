@@ -1,6 +1,6 @@
 //! A metric as an interval: what it is at least, and at most, each end with its basis.
 
-use crate::classify::grade::Grade;
+use crate::classify::catalogue::Grade;
 use crate::classify::kleene::Truth;
 
 /// How an end came about.
@@ -125,6 +125,9 @@ impl Interval {
 
     /// Both ends times a factor.
     pub fn times(&self, factor: f64, why: &str) -> Interval {
+        if factor == 1.0 {
+            return self.clone();
+        }
         let end = |end: &Option<End>| {
             let end = end.as_ref()?;
             let text = format!("{} × {factor} ({why}): {}", end.value, end.basis.text);

@@ -8,9 +8,9 @@ use jiff::civil::Date;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use crate::classify::catalogue::Grade;
 use crate::classify::expression::Expression;
 use crate::classify::facts::Facts;
-use crate::classify::grade::Grade;
 use crate::classify::interval::{Basis, End, Interval};
 use crate::classify::kleene::Truth;
 use crate::classify::metric::{Flag, Metric, nearest_word};

@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::classify::catalogue::Grade;
 use crate::classify::classification::{Classification, DISCLAIMER, Matching};
 use crate::classify::expression::{Finding, Leaf};
 use crate::classify::facts::Facts;
-use crate::classify::grade::Grade;
 use crate::classify::interval::{End, Interval};
 use crate::classify::kleene::Truth;
 use crate::classify::ladder::{CaseStanding, Ladder, Standing};
 use crate::classify::metric::{Flag, Metric};
 use crate::classify::reference::Bound;
+use crate::classify::rules::{Period, RuleSet};
 use crate::classify::verdict::{Verdict, settled_by, word};
 
 /// Version of this format.
@@ -49,6 +50,8 @@ pub struct ClassificationRecord {
     pub flags: BTreeMap<String, FlagRecord>,
     /// Where it stands among the thresholds of each metric.
     pub tiers: BTreeMap<String, TierRecord>,
+    /// The rule sets behind the verdicts.
+    pub rule_sets: Vec<RuleSetRecord>,
     /// One for each paragraph.
     pub verdicts: Vec<VerdictRecord>,
     /// One for each measured case.
@@ -136,6 +139,38 @@ pub struct RungRecord {
     pub asked_by: Vec<String>,
 }
 
+/// A rule set: what was read, and when it applied.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct RuleSetRecord {
+    /// Its id.
+    pub id: String,
+    /// In plain words.
+    pub title: String,
+    /// Where the text stands.
+    pub citation: String,
+    /// What was read.
+    pub source: String,
+    /// How good that is.
+    pub grade: Grade,
+    /// What else should be known.
+    pub note: Option<String>,
+    /// When it applied and how, in order.
+    pub periods: Vec<PeriodRecord>,
+}
+
+/// A span of time with a status.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct PeriodRecord {
+    /// The first day.
+    pub from: String,
+    /// The last day; null while it goes on.
+    pub to: Option<String>,
+    /// `enforced`, `not_enforced`, `unpublished_letter` or `bill`.
+    pub status: String,
+    /// Who says so.
+    pub note: Option<String>,
+}
+
 /// The verdict of a paragraph.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct VerdictRecord {
@@ -158,9 +193,11 @@ pub struct VerdictRecord {
     pub jurisdiction: String,
     /// `export_control`, `letter`, `tariff` or `bill`.
     pub kind: String,
-    /// `enforced`, `not_enforced`, `unpublished_letter` or `bill`; of the day asked about, else of
-    /// the paragraph's first day.
+    /// `enforced`, `not_enforced`, `unpublished_letter` or `bill`, on the day asked about, else the
+    /// latest; `superseded` for what has ended since.
     pub status: String,
+    /// The first day of that status; null for what was superseded.
+    pub status_since: Option<String>,
     /// The paragraph's first day.
     pub effective_from: String,
     /// Its last day; null while it goes on.
@@ -169,6 +206,8 @@ pub struct VerdictRecord {
     pub citation: String,
     /// How good the evidence for the text is.
     pub grade: Grade,
+    /// What else should be known of the paragraph.
+    pub note: Option<String>,
     /// The weakest grade of a figure behind the verdict; null where none has one.
     pub weakest_figure: Option<Grade>,
     /// Every comparison.
@@ -327,6 +366,7 @@ pub fn record(classification: &Classification, references: References) -> Classi
             .iter()
             .map(|(ladder, standing)| (ladder.metric.name().into(), tier(ladder, *standing)))
             .collect(),
+        rule_sets: rule_sets(&classification.verdicts),
         verdicts: classification
             .verdicts
             .iter()
@@ -362,6 +402,15 @@ fn notes(classification: &Classification) -> Vec<String> {
     }
     notes.extend(subject.evidence.iter().flat_map(|evidence| evidence.notes.clone()));
     notes.extend(subject.specification.iter().filter_map(|s| s.note.clone()));
+    let is_cpu = classification.shown.package.flag(Flag::Cpu).truth == Truth::True;
+    let of_3a090 = |verdict: &Verdict| verdict.paragraph.id.starts_with("3A090");
+    if is_cpu && classification.verdicts.iter().any(of_3a090) {
+        notes.push(
+            "it is a general-purpose processor: 3A090's list of kinds does not name those, and does \
+             not exclude them, so that its parameters alone are tested here"
+                .into(),
+        );
+    }
     notes
 }
 
@@ -402,6 +451,28 @@ fn tier(ladder: &Ladder, standing: Standing) -> TierRecord {
     }
 }
 
+/// Every rule set that has a verdict, once.
+fn rule_sets(verdicts: &[Verdict]) -> Vec<RuleSetRecord> {
+    let mut sets: Vec<&RuleSet> = verdicts.iter().map(|verdict| verdict.rule_set).collect();
+    sets.dedup_by(|a, b| a.id == b.id);
+    let period = |period: &Period| PeriodRecord {
+        from: period.span.from.to_string(),
+        to: period.span.to.map(|day| day.to_string()),
+        status: period.enforcement.name().into(),
+        note: period.note.clone(),
+    };
+    let of = |set: &RuleSet| RuleSetRecord {
+        id: set.id.clone(),
+        title: set.title.clone(),
+        citation: set.citation.clone(),
+        source: set.source.clone(),
+        grade: set.grade,
+        note: set.note.clone(),
+        periods: set.periods.iter().map(period).collect(),
+    };
+    sets.into_iter().map(of).collect()
+}
+
 fn verdict_record(verdict: &Verdict, facts: &Facts) -> VerdictRecord {
     let (set, paragraph) = (verdict.rule_set, verdict.paragraph);
     let mut settles: Vec<String> = Vec::new();
@@ -423,11 +494,13 @@ fn verdict_record(verdict: &Verdict, facts: &Facts) -> VerdictRecord {
         role: paragraph.role.name().into(),
         jurisdiction: set.jurisdiction.clone(),
         kind: set.kind.name().into(),
-        status: verdict.enforcement.name().into(),
+        status: verdict.period.map_or("superseded", |period| period.enforcement.name()).into(),
+        status_since: verdict.period.map(|period| period.span.from.to_string()),
         effective_from: paragraph.span.from.to_string(),
         effective_to: paragraph.span.to.map(|day| day.to_string()),
         citation: set.citation.clone(),
         grade: paragraph.grade,
+        note: paragraph.note.clone(),
         weakest_figure: verdict.findings.iter().filter_map(|f| weakest(f.leaf, facts)).max(),
         reasons: verdict
             .findings

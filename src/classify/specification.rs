@@ -1,7 +1,7 @@
 //! What a specification and a user's declarations say of a device.
 
+use crate::classify::catalogue::Grade;
 use crate::classify::facts::Facts;
-use crate::classify::grade::Grade;
 use crate::classify::interval::{Basis, BasisKind, End, Interval};
 use crate::classify::kleene::Truth;
 use crate::classify::metric::{Flag, Metric};
@@ -53,6 +53,8 @@ pub struct Declarations {
     pub metrics: Vec<(Metric, f64)>,
     /// Flags: `--datacenter yes`, `--declare is_hbm=no`.
     pub flags: Vec<(Flag, bool)>,
+    /// Flags that are not known, whatever a specification says: `--datacenter unknown`.
+    pub unknown: Vec<Flag>,
     /// `--die-area`, mm².
     pub die_area_mm2: Option<f64>,
     /// Devices that share memory by hardware coherence in one computer: what APP adds up.
@@ -66,6 +68,7 @@ impl Default for Declarations {
         Declarations {
             metrics: Vec::new(),
             flags: Vec::new(),
+            unknown: Vec::new(),
             die_area_mm2: None,
             coherent_devices: 1,
             packages_per_board: None,
@@ -96,6 +99,9 @@ pub fn facts(
     }
     for (flag, truth) in &declared.flags {
         facts.set_flag(*flag, Truth::from(*truth), Basis::declared(format!("--declare {flag}")));
+    }
+    for flag in &declared.unknown {
+        facts.set_flag(*flag, Truth::Unknown, Basis::declared("declared unknown"));
     }
     let empty = Specification::default();
     let specification = specification.unwrap_or(&empty);

@@ -4,9 +4,10 @@ use jiff::civil::Date;
 
 use crate::classify::expression::{Finding, Leaf};
 use crate::classify::facts::Facts;
+use crate::classify::interval::Comparator;
 use crate::classify::kleene::Truth;
 use crate::classify::metric::{Flag, Metric};
-use crate::classify::rules::{Circuit, Enforcement, Paragraph, RuleSet};
+use crate::classify::rules::{Circuit, Paragraph, Period, RuleSet};
 
 /// The word for what a test came to.
 pub fn word(truth: Truth) -> &'static str {
@@ -24,8 +25,9 @@ pub struct Verdict<'r> {
     pub rule_set: &'r RuleSet,
     /// The paragraph.
     pub paragraph: &'r Paragraph,
-    /// Whether the text applied on the day that was asked about, or when the paragraph began.
-    pub enforcement: Enforcement,
+    /// The status on the day that was asked about, or the latest; absent where the paragraph has
+    /// been superseded since.
+    pub period: Option<&'r Period>,
     /// What it came to: [`Truth::True`] is "reached".
     pub truth: Truth,
     /// What its parameters came to by the specification alone, beside a measurement.
@@ -80,12 +82,15 @@ pub fn verdicts<'r>(
     let mut verdicts = Vec::new();
     for rule_set in sets {
         for paragraph in &rule_set.paragraphs {
-            let day = match when {
-                When::On(day) if paragraph.span.contains(day) => day,
-                When::On(_) => continue,
-                When::Always => paragraph.span.from,
+            let period = match when {
+                When::On(day) if !paragraph.span.contains(day) => continue,
+                When::On(day) => match rule_set.period_on(day) {
+                    Some(period) => Some(period),
+                    None => continue,
+                },
+                When::Always if paragraph.span.to.is_some() => None,
+                When::Always => rule_set.periods.last(),
             };
-            let Some(period) = rule_set.period_on(day) else { continue };
             let shown = shown.of(rule_set.circuit);
             let mut findings = Vec::with_capacity(8);
             let test = paragraph.test.examine(shown, &mut findings);
@@ -101,7 +106,7 @@ pub fn verdicts<'r>(
             verdicts.push(Verdict {
                 rule_set,
                 paragraph,
-                enforcement: period.enforcement,
+                period,
                 truth,
                 by_specification: specified
                     .map(|known| paragraph.truth(known.of(rule_set.circuit))),
@@ -120,7 +125,7 @@ pub fn settled_by(leaf: &Leaf, facts: &Facts) -> String {
             Flag::Datacenter => "--datacenter yes or no".into(),
             _ => format!("--declare {flag}=yes or no"),
         },
-        Leaf::Comparison { sum, threshold, .. } => {
+        Leaf::Comparison { sum, comparator, threshold } => {
             let wrong: Vec<&str> = sum
                 .iter()
                 .filter(|metric| facts.metric(**metric).is_contradiction())
@@ -136,18 +141,23 @@ pub fn settled_by(leaf: &Leaf, facts: &Facts) -> String {
             let names: Vec<&str> = sum.iter().map(|metric| metric.title()).collect();
             let (name, unit) = (names.join(" + "), sum[0].unit());
             let amount = if unit.is_empty() { number } else { format!("{number} {unit}") };
+            let (over, under) = match comparator {
+                Comparator::AtLeast | Comparator::Below => {
+                    (format!("{amount} or more"), format!("below {amount}"))
+                }
+                Comparator::Above | Comparator::AtMost => {
+                    (format!("more than {amount}"), format!("of {amount} at most"))
+                }
+            };
             match sum.as_slice() {
                 [Metric::Tpp | Metric::DramBandwidth] => format!(
-                    "a measured {name} on the far side of {amount}, or a specification with an \
-                     upper end on the near side"
+                    "a measured {name} of {over}, or a specification with an upper end {under}"
                 ),
                 [Metric::PerformanceDensity] => format!(
-                    "the die area (--die-area MM2) with a TPP that puts the {name} on one side of \
-                     {amount}"
+                    "the die area (--die-area MM2), with a TPP that makes the {name} {over} for \
+                     certain, or {under}"
                 ),
-                _ => {
-                    format!("a specification or --declare that puts {name} on one side of {amount}")
-                }
+                _ => format!("a specification or --declare: {name} of {over}, or {under}"),
             }
         }
     }
