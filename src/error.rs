@@ -280,6 +280,49 @@ pub enum Error {
         records: Vec<String>,
     },
 
+    /// A rule file is not what it should be.
+    #[error(
+        "{origin}{}: {}{problem}",
+        if *line > 0 { format!(":{line}") } else { String::new() },
+        if key.is_empty() { String::new() } else { format!("{key}: ") }
+    )]
+    RuleFile {
+        /// The file, or the name of an embedded one.
+        origin: String,
+        /// The line, counted from 1; 0 where the file as a whole is meant.
+        line: usize,
+        /// The key; empty where there is none.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
+
+    /// Rule sets were asked for that there are none of.
+    #[error("{flag} {value}: {problem}")]
+    NoRules {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// What there is instead.
+        problem: String,
+    },
+
+    /// A result file that proves nothing was to be classified.
+    #[error(
+        "{}: it has no existence claims, so it proves nothing to classify; measure again with this \
+         benchinf, or classify a specification with --device-spec",
+        path.display()
+    )]
+    NoClaims {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// `classify` without anything to classify.
+    #[error("nothing to classify: name a result file, or a device with --device-spec")]
+    NothingToClassify,
+
     /// A device file is not what it should be.
     #[error("{}:{line}: {problem}", path.display())]
     DeviceFile {

@@ -1,3 +1,41 @@
-//! What figures mean for the rules that control exports: so far the catalogue of devices.
+//! What figures mean for the rules that control exports: what is proved, what is possible and what
+//! is unknown, under every version of the rules. It sees result files, rule sets and device
+//! specifications, runs nothing and prints nothing.
 
 pub mod catalogue;
+pub mod classification;
+pub mod described;
+pub mod evidence;
+pub mod expression;
+pub mod facts;
+pub mod interval;
+pub mod kleene;
+pub mod ladder;
+pub mod load;
+pub mod metric;
+pub mod parse;
+pub mod record;
+pub mod reference;
+pub mod request;
+pub mod rules;
+pub mod specification;
+pub mod summary;
+pub mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use classification::{Classification, DISCLAIMER, Matching, Subject, Terms, classify};
+pub use expression::number_text;
+pub use record::{ClassificationRecord, References, record, schema};
+pub use request::{MatchRequest, Request, answer};
+
+/// The day of today, in UTC: what is asked about when nobody says otherwise.
+pub fn today() -> jiff::civil::Date {
+    jiff::tz::Offset::UTC.to_datetime(crate::measure::utc_now()).date()
+}
+
+/// Whether nothing at all is known of a metric.
+pub fn nothing_known(metric: &record::MetricRecord) -> bool {
+    metric.lower.is_none() && metric.upper.is_none()
+}

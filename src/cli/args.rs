@@ -15,6 +15,11 @@ const VERIFY_STATUSES: &str = "\
 Exit status: 0 every file is intact, and signed as asked; 1 one was altered, or is not signed as asked; \
 2 one is unreadable.";
 
+const CLASSIFY_HELP: &str = "\
+Each verdict is the outcome of a technical-parameter test, not a licence determination and not legal advice.
+
+Exit status: 0 answered, whatever the verdicts; 2 the command line or a file it names cannot be used.";
+
 /// Small transformer inference benchmarks whose numbers are proved, or say that they are not.
 ///
 /// Without a command, runs a benchmark.
@@ -46,8 +51,15 @@ pub(super) enum Command {
     Merge(MergeArgs),
     /// Make a key pair for --sign-key and `verify --public-key`.
     Keygen(KeygenArgs),
-    /// Print the JSON Schema of result files.
-    Schema,
+    /// Hold devices against export thresholds: what is proved, what is possible, what is unknown.
+    #[command(after_help = CLASSIFY_HELP)]
+    Classify(Box<ClassifyArgs>),
+    /// Print the JSON Schema of result files, or of what `classify --format json` prints.
+    Schema {
+        /// Of what.
+        #[arg(value_enum, default_value = "result")]
+        of: SchemaOf,
+    },
     /// List what is built in or present.
     List(ListArgs),
     /// Print a completion script for a shell.
@@ -66,6 +78,141 @@ pub(super) struct ReportArgs {
     /// What standard output shows.
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "md")]
     pub(super) output: OutputFormat,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ClassifyArgs {
+    /// Result files. Several of one device give its best proved floors.
+    #[arg(value_name = "RESULT")]
+    pub(super) results: Vec<PathBuf>,
+
+    /// Classify a device by its specification: a name of `benchinf list devices`, or a file of
+    /// your own. May be given several times.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(super) device_spec: Vec<String>,
+
+    /// The device that was measured, where its reported name does not tell or tells wrong.
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "no_match")]
+    pub(super) r#match: Option<String>,
+
+    /// Use no specification for what was measured.
+    #[arg(long)]
+    pub(super) no_match: bool,
+
+    /// The day whose rules are asked about; today if not given.
+    #[arg(long, value_name = "DATE", conflicts_with = "timeline")]
+    pub(super) as_of: Option<jiff::civil::Date>,
+
+    /// Every version of the rules instead of one day's.
+    #[arg(long)]
+    pub(super) timeline: bool,
+
+    /// Rule sets of these jurisdictions only.
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub(super) jurisdiction: Vec<String>,
+
+    /// Rule files, or directories of them: they add to the built-in ones, or replace those of the
+    /// same id.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(super) rules: Vec<PathBuf>,
+
+    /// Look at bills as well. They are not law.
+    #[arg(long)]
+    pub(super) with_bills: bool,
+
+    /// Whether the device is designed or marketed for data centres. No run can show it.
+    #[arg(long, value_name = "ANSWER", value_enum)]
+    pub(super) datacenter: Option<Answer>,
+
+    /// Area of all logic dies on nodes with non-planar transistors.
+    #[arg(long, value_name = "MM2", value_parser = super::classify::area)]
+    pub(super) die_area: Option<f64>,
+
+    /// Another fact, such as transistors=28e9 or is_hbm=no.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) declare: Vec<super::classify::Declaration>,
+
+    /// Packages that the runs used, where their files do not tell.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) packages: Option<u32>,
+
+    /// Devices that share memory by hardware coherence in one computer, for adjusted peak
+    /// performance.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) coherent_devices: u32,
+
+    /// What counts as an integrated circuit, whatever rule sets say.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(super) integrated_circuit: Option<CircuitName>,
+
+    /// Packages on a circuit board, where that counts as an integrated circuit.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) packages_per_board: Option<u32>,
+
+    /// Which devices' rooflines to print beside measured cases.
+    #[arg(long, value_name = "WHICH", value_enum, default_value = "nearest")]
+    pub(super) references: ReferenceRange,
+
+    /// Classify altered files too. The answer is tainted and says so.
+    #[arg(long)]
+    pub(super) allow_altered: bool,
+
+    /// What standard output shows.
+    #[arg(
+        short = 'o',
+        long,
+        alias = "output",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text"
+    )]
+    pub(super) format: ClassificationOutput,
+}
+
+/// What a user says of a fact.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Answer {
+    /// It is so.
+    Yes,
+    /// It is not so.
+    No,
+    /// Nobody knows, whatever a specification says.
+    Unknown,
+}
+
+/// What counts as an integrated circuit.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CircuitName {
+    /// One package.
+    Package,
+    /// Everything on one circuit board.
+    Board,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ReferenceRange {
+    /// Those nearest to the case.
+    Nearest,
+    /// All.
+    All,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ClassificationOutput {
+    /// For people.
+    Text,
+    /// One JSON object per device and line.
+    Json,
+    /// A header and one line per device.
+    Csv,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// Result files.
+    Result,
+    /// What `classify --format json` prints.
+    Classification,
 }
 
 #[derive(Debug, clap::Args)]
@@ -122,6 +269,8 @@ pub(super) enum Listing {
     Models,
     /// Devices that `--device` can name here, and the catalogue of devices.
     Devices,
+    /// Built-in rule sets of `classify`.
+    Rules,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::args::{ListArgs, Listing};
 use crate::classify::catalogue::{Catalogue, Device, Figure, Grade, Marketing, Precision};
+use crate::classify::rules;
 use crate::error::Result;
 use crate::model::{ModelSpec, builtin, cost};
 use crate::result;
@@ -12,6 +13,7 @@ use crate::units::count_text;
 pub(super) fn run(args: ListArgs) -> Result<ExitCode> {
     let text = match args.what {
         Listing::Models => models()?,
+        Listing::Rules => rule_sets()?,
         Listing::Devices => format!("{}\n{}", devices(), catalogue()),
     };
     super::print(&text)?;
@@ -30,6 +32,20 @@ fn models() -> Result<String> {
             config.model_type.name(),
             config.n_positions(),
         );
+    }
+    Ok(text)
+}
+
+fn rule_sets() -> Result<String> {
+    let mut text = String::new();
+    for set in rules::embedded()? {
+        let optional = if set.is_optional { " (with --with-bills)" } else { "" };
+        text += &format!("{}  {}{optional}\n", set.id, set.title);
+        text += &format!("    {} [{}]\n", set.citation, set.grade.name());
+        for period in &set.periods {
+            let to = period.span.to.map_or_else(String::new, |to| format!(" to {to}"));
+            text += &format!("    {}{to}: {}\n", period.span.from, period.enforcement.title());
+        }
     }
     Ok(text)
 }

@@ -2,6 +2,7 @@
 //! library and prints; whatever it can do, the library can do.
 
 mod args;
+mod classify;
 mod exit;
 #[cfg(feature = "infer")]
 mod infer;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::error::{Error, Result};
-use args::{Args, Command};
+use args::{Args, Command, SchemaOf};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -44,8 +45,12 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Command::Verify(args) => verify::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Keygen(args) => keygen::run(args),
-        Command::Schema => {
-            print(&crate::result::schema())?;
+        Command::Classify(args) => classify::run(*args),
+        Command::Schema { of } => {
+            print(&match of {
+                SchemaOf::Result => crate::result::schema(),
+                SchemaOf::Classification => crate::classify::schema(),
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Report(args) => report::run(args),

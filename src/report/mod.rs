@@ -1,9 +1,13 @@
 //! What a result file says, for people and for programs. Works on a file alone.
 
+mod classification;
+mod classification_csv;
 mod rows;
 mod table;
 
 use crate::result::{self, ResultFile};
+
+pub use classification::{ClassificationFormat, render_classifications};
 
 /// Formats of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

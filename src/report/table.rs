@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::classify::summary::{RunTier, tiers_of_run};
 use crate::result::ResultFile;
 use crate::result::file::{
     CaseFile, LatencyFile, OutcomeFile, ProvisoFile, QuantityFile, RunEnd, WarningFile,
@@ -140,6 +141,28 @@ fn proved(result: &ResultFile) -> Option<String> {
     (!parts.is_empty()).then(|| format!("Proved, at least: {}.{scope}", parts.join("; ")))
 }
 
+/// Which thresholds of export rules that proves, and how far the next ones are.
+fn tiers(result: &ResultFile) -> Option<String> {
+    let (day, tiers) = tiers_of_run(result)?;
+    let amount = |tier: &RunTier, value: f64| match tier.metric.unit() {
+        "" => value.to_string(),
+        unit => format!("{value} {unit}"),
+    };
+    let of = |tier: &RunTier| {
+        let proved = tier.proved.map_or_else(|| "none".to_owned(), |value| amount(tier, value));
+        let next = tier.next.zip(tier.factor_to_next).map_or_else(String::new, |(next, factor)| {
+            format!(" (next {}, {} times as much)", amount(tier, next), significant(factor))
+        });
+        format!("{} {proved}{next}", tier.metric.title())
+    };
+    let tiers: Vec<String> = tiers.iter().map(of).collect();
+    Some(format!(
+        "Tiers proved, by the rules of {day}: {}. A test of technical parameters, not a licence \
+         determination; `benchinf classify` has the paragraphs.",
+        tiers.join("; ")
+    ))
+}
+
 /// Warnings, one line for each kind.
 fn warnings(result: &ResultFile) -> Vec<String> {
     let of_cases = result.cases.iter().map(|case| (case.id.as_str(), &case.warnings));
@@ -196,6 +219,7 @@ fn remarks(result: &ResultFile) -> Vec<String> {
         );
     }
     remarks.extend(proved(result));
+    remarks.extend(tiers(result));
     let latencies = || result.cases.iter().flat_map(|case| &case.latencies);
     if latencies().any(|latency| !latency.percentiles_absent.is_empty()) {
         remarks.push(
@@ -329,12 +353,12 @@ fn percentile(latency: &LatencyFile, key: &str) -> String {
     }
 }
 
-fn add_row<const N: usize>(table: &mut Table, cells: [String; N]) {
+pub(super) fn add_row<const N: usize>(table: &mut Table, cells: [String; N]) {
     table.add_row(cells.map(|cell| plain(&cell)));
 }
 
 /// Text of a file, which may be hostile, for a table cell: no control characters, no bars.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars()
         .flat_map(|c| match c {
             '|' => vec!['\\', '|'],
@@ -344,14 +368,14 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(header);
     table
 }
 
-fn align_right(table: &mut Table, columns: &[usize]) {
+pub(super) fn align_right(table: &mut Table, columns: &[usize]) {
     for &column in columns {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -53,8 +53,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "plan",
         ],
     ),
-    ("classify", &["error"]),
-    ("report", &["case", "units", "stats", "result"]),
+    ("classify", &["error", "case", "measure", "result"]),
+    ("report", &["case", "units", "stats", "result", "classify"]),
     (
         "cli",
         &[

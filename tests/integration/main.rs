@@ -3,6 +3,8 @@
 /// Bad input of every kind, each with its message.
 #[cfg(feature = "infer")]
 mod bad_input;
+/// What `benchinf classify` answers.
+mod classification;
 /// What the command line answers: exit status, standard output, files left behind.
 #[cfg(feature = "infer")]
 mod commands;

@@ -1,9 +1,12 @@
 //! A number with where it comes from and how far it can be trusted.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How well a figure is supported. Later variants are weaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
     /// Wording or a table of the maker or the authority, seen.

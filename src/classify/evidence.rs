@@ -1,0 +1,335 @@
+//! What result files prove of one device: the best floor for each metric, each from one existence
+//! claim. Typical values are never looked at.
+
+use crate::case::Dtype;
+use crate::classify::interval::{Basis, BasisKind, End};
+use crate::classify::metric::Metric;
+use crate::result::file::{
+    CaseFile, CheckFile, ClaimsFile, EnvironmentFile, ExistenceFile, QuantityFile, ResultFile,
+};
+
+/// Bits that a multiplication of f32 proves on a device that may cut its inputs to TF32.
+pub const TF32_BITS: u32 = 19;
+
+/// A file with the name that the output calls it by.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// What it holds.
+    pub file: &'a ResultFile,
+}
+
+/// What the files of one device prove.
+#[derive(Clone, Debug)]
+pub struct Evidence<'a> {
+    /// The device as the machine names it; absent where the file does not tell.
+    pub reported_name: Option<&'a str>,
+    /// Whether it is the processor.
+    pub is_cpu: bool,
+    /// The files.
+    pub sources: Vec<Source<'a>>,
+    /// Lower ends, at most one for each metric.
+    pub floors: Vec<(Metric, End)>,
+    /// Packages that the run may have used; absent where nobody knows.
+    pub packages: Option<u32>,
+    /// What limits the proof, in sentences.
+    pub notes: Vec<String>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Sorts files by device, and takes the best of each. `packages` is what the user declares.
+    pub fn by_device(sources: &[Source<'a>], packages: Option<u32>) -> Vec<Evidence<'a>> {
+        let mut devices: Vec<Evidence> = Vec::new();
+        for source in sources {
+            let of_same =
+                |known: &&mut Evidence| is_same_device(known.sources[0].file, source.file);
+            match devices.iter_mut().find(of_same) {
+                Some(known) => known.sources.push(*source),
+                None => devices.push(Evidence::new(*source, packages)),
+            }
+        }
+        devices.iter_mut().for_each(Evidence::take_best);
+        devices
+    }
+
+    fn new(source: Source<'a>, packages: Option<u32>) -> Self {
+        let is_cpu = source.file.plan.device == "cpu";
+        let cpu = &source.file.environment.cpu;
+        let told = if is_cpu { cpu.sockets } else { Some(1) };
+        Evidence {
+            // Of other devices, files do not hold a name so far.
+            reported_name: is_cpu.then_some(cpu.model.as_deref()).flatten(),
+            is_cpu,
+            sources: vec![source],
+            floors: Vec::new(),
+            packages: packages.or(told).filter(|packages| *packages > 0),
+            notes: Vec::new(),
+        }
+    }
+
+    /// A name to call it by.
+    pub fn name(&self) -> String {
+        let file = self.sources[0].file;
+        match (self.reported_name, self.is_cpu) {
+            (Some(name), _) => name.to_owned(),
+            (None, true) => "an unnamed processor".into(),
+            (None, false) => format!("{} (not named in the file)", file.plan.device),
+        }
+    }
+
+    fn take_best(&mut self) {
+        let mut best: [Option<(f64, Basis)>; 2] = [None, None];
+        let mut refused = 0_u64;
+        for source in &self.sources {
+            for record in records(source.file) {
+                for claim in &record.claims.existence {
+                    let Some((metric, value)) = floor(claim, &record, self.is_cpu) else {
+                        refused += 1;
+                        continue;
+                    };
+                    let best = &mut best[usize::from(metric == Metric::DramBandwidth)];
+                    if best.as_ref().is_none_or(|(highest, _)| value > *highest) {
+                        *best = Some((value, basis(claim, &record, source.name, self.is_cpu)));
+                    }
+                }
+            }
+        }
+        let metrics = [Metric::Tpp, Metric::DramBandwidth];
+        for (metric, (value, basis)) in
+            metrics.into_iter().zip(best).filter_map(|(m, b)| Some((m, b?)))
+        {
+            if let Some(end) = self.per_package(value, basis) {
+                self.floors.push((metric, end));
+            }
+        }
+        if refused > 0 {
+            self.notes.push(format!(
+                "{refused} claim(s) do not fit the record they stand in; they are left out"
+            ));
+        }
+        self.add_notes();
+    }
+
+    /// Rules count a package; a run may have used several. One of them did its share at least.
+    fn per_package(&self, value: f64, basis: Basis) -> Option<End> {
+        match self.packages? {
+            1 => End::new(value, basis),
+            n => {
+                let text =
+                    format!("{}; divided by {n} packages, one of which did that much", basis.text);
+                End::new(rounded_down(value / f64::from(n)), Basis { text, ..basis })
+            }
+        }
+    }
+
+    fn add_notes(&mut self) {
+        if self.packages.is_none() {
+            self.notes.push(
+                "the file does not say how many packages the run used, so that nothing is proved \
+                 of one; --packages N declares it"
+                    .into(),
+            );
+        }
+        let is_virtual = |s: &Source| s.file.environment.cpu.hypervisor == Some(true);
+        if self.is_cpu && self.sources.iter().any(is_virtual) {
+            self.notes.push(
+                "measured on a virtual machine: its name, packages and caches are what that tells"
+                    .into(),
+            );
+        }
+        if self.sources.len() > 1 {
+            self.notes.push(
+                "several files of machines that describe themselves alike are taken as one device"
+                    .into(),
+            );
+        }
+    }
+}
+
+/// Whether two files may speak of one device: what they say of it is the same.
+fn is_same_device(a: &ResultFile, b: &ResultFile) -> bool {
+    fn of(file: &ResultFile) -> impl PartialEq + '_ {
+        let EnvironmentFile { cpu, .. } = &file.environment;
+        let cores = (cpu.physical_cores, cpu.sockets, cpu.last_level_cache_bytes);
+        (&file.plan.device, &cpu.model, &cpu.vendor, &cpu.architecture, cores, cpu.hypervisor)
+    }
+    of(a) == of(b)
+}
+
+/// A case or a ceiling, with what its claims must fit.
+pub struct Record<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its claims.
+    pub claims: &'a ClaimsFile,
+    check: Option<&'a CheckFile>,
+    dtype: Option<&'a str>,
+    flops: u64,
+    bytes: u64,
+}
+
+/// Every record with claims.
+pub fn records(file: &ResultFile) -> impl Iterator<Item = Record<'_>> {
+    let ceilings = file.ceilings.iter().filter_map(|ceiling| {
+        Some(Record {
+            id: &ceiling.id,
+            claims: ceiling.claims.as_ref()?,
+            check: ceiling.check.as_ref(),
+            dtype: ceiling.dtype.as_deref(),
+            flops: ceiling.flops.0,
+            bytes: ceiling.bytes.0,
+        })
+    });
+    ceilings.chain(file.cases.iter().filter_map(of_case))
+}
+
+/// A case as a record.
+pub fn of_case(case: &CaseFile) -> Option<Record<'_>> {
+    Some(Record {
+        id: &case.id,
+        claims: case.claims.as_ref()?,
+        check: case.check.as_ref(),
+        dtype: Some(&case.axes.dtype),
+        flops: case.work.flops.0,
+        bytes: case.work.bytes_min.0,
+    })
+}
+
+/// What a claim proves of a metric. A claim that says more than its record can bear proves
+/// nothing: a wider operand than what was stored, more work than a pass has, no check.
+pub fn floor(claim: &ExistenceFile, record: &Record, is_cpu: bool) -> Option<(Metric, f64)> {
+    if record.check.is_none_or(|check| check.reference != claim.check) {
+        return None;
+    }
+    match claim.quantity {
+        QuantityFile::Operations => {
+            let bits = counted_bits(claim.operand_bits?, record.dtype?, is_cpu)?;
+            let tpp = claim.per_second_at_least / 1e12 * f64::from(bits);
+            (claim.work <= record.flops).then(|| (Metric::Tpp, rounded_down(tpp)))
+        }
+        QuantityFile::Bytes => {
+            let rate = rounded_down(claim.per_second_at_least / 1e9);
+            (claim.work <= record.bytes).then_some((Metric::DramBandwidth, rate))
+        }
+    }
+}
+
+/// Bits that a claim's multiplications count: the claim's own, which are those of the multiply
+/// and not of what was stored, as long as the record bears them.
+///
+/// f32 on another device than the processor may have been cut to TF32, and no file says that it
+/// was not. It counts 19.
+pub fn counted_bits(claimed: u32, dtype: &str, is_cpu: bool) -> Option<u32> {
+    let widest = dtype.parse::<Dtype>().ok()?.bits();
+    match claimed {
+        0 => None,
+        32 if widest == 32 && !is_cpu => Some(TF32_BITS),
+        bits => (bits <= widest).then_some(bits),
+    }
+}
+
+/// A floor after a few roundings, each of half a unit in the last place at most.
+fn rounded_down(value: f64) -> f64 {
+    value * (1.0 - 4.0 * f64::EPSILON)
+}
+
+fn basis(claim: &ExistenceFile, record: &Record, source: &str, is_cpu: bool) -> Basis {
+    let what = match claim.quantity {
+        QuantityFile::Operations => "operations",
+        QuantityFile::Bytes => "bytes",
+    };
+    let bits = claim
+        .operand_bits
+        .and_then(|bits| counted_bits(bits, record.dtype?, is_cpu))
+        .map_or_else(String::new, |bits| format!(" × {bits} bits"));
+    let text = format!(
+        "{source}: {}, {} {what} in {} + {} ns{bits}",
+        record.id, claim.work, claim.bracket_ns, claim.clock_resolution_ns
+    );
+    Basis { kind: BasisKind::Measured, text, grade: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(quantity: QuantityFile, bits: Option<u32>, work: u64) -> ExistenceFile {
+        ExistenceFile {
+            quantity,
+            definition: "d".into(),
+            operand_bits: bits,
+            work,
+            bracket_ns: 1_000_000,
+            clock_resolution_ns: 0,
+            round_idx: 0,
+            pass_idx: 0,
+            check: "teacher_forced.v1".into(),
+            per_second_at_least: work as f64 * 1e3,
+            tpp_at_least: None,
+        }
+    }
+
+    fn proved(claim: &ExistenceFile, dtype: &str, is_cpu: bool) -> Option<(Metric, f64)> {
+        let check = CheckFile {
+            reference: "teacher_forced.v1".into(),
+            description: String::new(),
+            passes: 1,
+            values: 1,
+            max_error: 0.0,
+            tolerance: 0.1,
+        };
+        let claims = ClaimsFile { existence: vec![], absent: Default::default(), typical: None };
+        let record = Record {
+            id: "x",
+            claims: &claims,
+            check: Some(&check),
+            dtype: Some(dtype),
+            flops: 2_000_000_000,
+            bytes: 2_000_000_000,
+        };
+        floor(claim, &record, is_cpu)
+    }
+
+    #[test]
+    fn a_floor_is_its_claim_and_never_more() {
+        let operations = claim(QuantityFile::Operations, Some(16), 1_000_000_000);
+        let (metric, tpp) = proved(&operations, "f16", true).unwrap();
+        // 10¹² operations per second at 16 bits, lowered by what rounding may have added.
+        assert!(metric == Metric::Tpp && tpp < 16.0 && tpp > 16.0 - 1e-13);
+        let bytes = claim(QuantityFile::Bytes, None, 1_000_000_000);
+        let (metric, rate) = proved(&bytes, "f16", true).unwrap();
+        assert!(metric == Metric::DramBandwidth && rate < 1000.0 && rate > 999.9999999);
+    }
+
+    #[test]
+    fn claims_that_their_record_cannot_bear_prove_nothing() {
+        for (changed, dtype) in [
+            (claim(QuantityFile::Operations, Some(32), 1), "f16"),
+            (claim(QuantityFile::Operations, Some(0), 1), "f16"),
+            (claim(QuantityFile::Operations, None, 1), "f16"),
+            (claim(QuantityFile::Operations, Some(16), 2_000_000_001), "f16"),
+            (claim(QuantityFile::Operations, Some(8), 1), "q8"),
+            (claim(QuantityFile::Bytes, None, 2_000_000_001), "f16"),
+            (ExistenceFile { check: "other".into(), ..claim(QuantityFile::Bytes, None, 1) }, "f16"),
+        ] {
+            assert_eq!(proved(&changed, dtype, true), None, "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn tf32_counts_19_bits() {
+        assert_eq!(counted_bits(32, "f32", false), Some(19));
+        assert_eq!(counted_bits(32, "f32", true), Some(32));
+        assert_eq!(counted_bits(19, "f32", false), Some(19));
+    }
+
+    #[test]
+    fn weight_only_4_bit_counts_its_multiply_width() {
+        // Weights of 4 bits that are multiplied in f16 claim 16; multiplied as int8 they claim 8.
+        // The claim's width is taken, and never one wider than what took part.
+        assert_eq!(counted_bits(16, "f16", false), Some(16));
+        assert_eq!(counted_bits(8, "f16", false), Some(8));
+        assert_eq!(counted_bits(32, "f16", false), None);
+    }
+}

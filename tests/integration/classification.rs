@@ -1,0 +1,380 @@
+//! `benchinf classify` from outside: formats, dates, rule files, and bad input of every kind.
+
+use serde_json::Value;
+
+use benchinf::classify;
+use benchinf::result;
+
+use crate::{Sandbox, repository};
+
+/// A real run on two cores of a virtual machine.
+fn committed_run() -> String {
+    repository("results/2026-11-24-amd-epyc-2-cores/smollm2-135m.json").display().to_string()
+}
+
+fn stdout(sandbox: &Sandbox, args: &str) -> String {
+    let output = sandbox.benchinf(args).assert().success();
+    String::from_utf8(output.get_output().stdout.clone()).unwrap()
+}
+
+fn json(sandbox: &Sandbox, args: &str) -> Vec<Value> {
+    let text = stdout(sandbox, &format!("classify --format json {args}"));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn verdict<'a>(record: &'a Value, rule_set: &str, paragraph: &str) -> &'a Value {
+    let mut all = record["verdicts"].as_array().unwrap().iter();
+    all.find(|v| v["rule_set"] == rule_set && v["paragraph"] == paragraph).unwrap()
+}
+
+fn refused(sandbox: &Sandbox, args: &[&str], words: &str) {
+    let output = sandbox.benchinf("classify").args(args).assert().code(2);
+    let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(stderr.contains(words), "{args:?}: {stderr}");
+    assert!(output.get_output().stdout.is_empty() && !stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn a_real_run_proves_no_tier_and_says_how_far_the_next_is() {
+    let sandbox = Sandbox::new();
+    let records = json(&sandbox, &format!("--as-of 2026-11-24 {}", committed_run()));
+    let [record] = &records[..] else { panic!("{records:?}") };
+    assert_eq!(
+        (record["device"].as_str(), record["as_of"].as_str()),
+        (Some("AMD EPYC"), Some("2026-11-24"))
+    );
+    assert_eq!(record["tainted"], false);
+    let tpp = &record["metrics"]["tpp"];
+    assert!((tpp["lower"].as_f64().unwrap() - 5.051955923774948).abs() < 1e-9);
+    // Never above the claim.
+    assert!(tpp["lower"].as_f64().unwrap() < 5.051955923774948);
+    assert_eq!(tpp["upper"], Value::Null);
+    assert_eq!(tpp["basis"]["lower"]["kind"], "measured");
+    let tier = &record["tiers"]["tpp"];
+    assert_eq!((&tier["proved"], &tier["next"]), (&Value::Null, &Value::from(1600.0)));
+    assert!((tier["factor_to_next"].as_f64().unwrap() - 1600.0 / 5.05195592).abs() < 1e-3);
+    for verdict in record["verdicts"].as_array().unwrap() {
+        if verdict["paragraph"].as_str().unwrap().starts_with("3A090.a") {
+            assert_eq!(verdict["verdict"], "undetermined", "{verdict}");
+            assert!(!verdict["settled_by"].as_array().unwrap().is_empty());
+        }
+    }
+    // Tokens per second that would prove a threshold are the claim's, scaled.
+    let case = &record["cases"][1];
+    assert_eq!(case["id"], "smollm2-135m/f32/cpu/t2/b1/tg128@d0");
+    let rung = case["rungs"].as_array().unwrap().iter().find(|r| r["threshold"] == 1400.0).unwrap();
+    let factor = 1400e9 / 20_500_986_834.859_653;
+    assert!((rung["factor"].as_f64().unwrap() / factor - 1.0).abs() < 1e-9);
+    let expected = case["tokens_per_s_at_least"].as_f64().unwrap() * factor;
+    assert!((rung["tokens_per_s"].as_f64().unwrap() / expected - 1.0).abs() < 1e-9);
+    assert!(case["references"]["model"].as_str().unwrap().contains("not a measurement"));
+}
+
+#[test]
+fn every_format_says_what_it_is_not() {
+    let sandbox = Sandbox::new();
+    for format in ["text", "json", "csv"] {
+        let args = format!("classify --device-spec L4 --format {format} {}", committed_run());
+        let text = stdout(&sandbox, &args);
+        assert!(text.contains("not a licence determination"), "{format}: {text}");
+    }
+    assert!(stdout(&sandbox, "classify --help").contains("technical-parameter test"));
+}
+
+#[test]
+fn json_fits_its_schema_and_csv_has_a_row_for_each_device() {
+    let sandbox = Sandbox::new();
+    let schema = classify::schema();
+    let committed = std::fs::read_to_string(repository("docs/classification.schema.json"));
+    assert!(
+        committed.is_ok_and(|text| text == schema),
+        "docs/classification.schema.json is old: write it anew with `benchinf schema classification \
+         > docs/classification.schema.json`"
+    );
+    assert_eq!(stdout(&sandbox, "schema classification"), schema);
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let devices = "--device-spec H20 --device-spec L4 --with-bills --references all";
+    for when in ["--as-of 2024-01-01", "--timeline", ""] {
+        let args = format!("{devices} {when} {}", committed_run());
+        let records = json(&sandbox, &args);
+        assert_eq!(records.len(), 3);
+        for record in &records {
+            let errors: Vec<String> =
+                validator.iter_errors(record).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{errors:?}");
+        }
+        let text = stdout(&sandbox, &format!("classify --format csv {args}"));
+        let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
+        let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 3);
+        let column =
+            |name: &str| header.iter().position(|h| h == name).unwrap_or_else(|| panic!("{name}"));
+        for (row, record) in rows.iter().zip(&records) {
+            assert_eq!(row[column("device")], *record["device"].as_str().unwrap());
+            for verdict in record["verdicts"].as_array().unwrap() {
+                let text = |key: &str| verdict[key].as_str().unwrap();
+                let name = format!("{}: {}", text("rule_set"), text("paragraph"));
+                assert_eq!(row[column(&name)], *text("verdict"));
+            }
+            let upper = row[column("tpp_upper")].parse::<f64>().ok();
+            assert_eq!(upper, record["metrics"]["tpp"]["upper"].as_f64());
+        }
+    }
+}
+
+#[test]
+fn every_fixed_csv_column_is_documented() {
+    let sandbox = Sandbox::new();
+    let docs = std::fs::read_to_string(repository("docs/classification.md")).unwrap();
+    let text = stdout(&sandbox, "classify --device-spec L4 --format csv");
+    for name in text.lines().next().unwrap().split(',') {
+        let is_metric = classify::metric::Metric::ALL.iter().any(|m| name.starts_with(m.name()));
+        if !is_metric && !name.contains(": ") {
+            assert!(docs.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+    for metric in classify::metric::Metric::ALL {
+        assert!(docs.contains(&format!("`{metric}`")), "{metric}");
+    }
+    for flag in classify::metric::Flag::ALL {
+        assert!(docs.contains(&format!("`{flag}`")), "{flag}");
+    }
+}
+
+#[test]
+fn a_day_picks_its_rules_and_a_timeline_shows_all() {
+    let sandbox = Sandbox::new();
+    let sets = |args: &str| -> Vec<String> {
+        let records = json(&sandbox, &format!("--device-spec L4 {args}"));
+        let verdicts = records[0]["verdicts"].as_array().unwrap();
+        let mut sets: Vec<String> =
+            verdicts.iter().map(|v| v["rule_set"].as_str().unwrap().to_owned()).collect();
+        sets.dedup();
+        sets
+    };
+    assert_eq!(sets("--as-of 2022-10-07"), ["US-2022-10-07"]);
+    assert_eq!(sets("--as-of 2023-11-17"), ["US-2023-11-17"]);
+    assert!(!sets("--as-of 2026-11-01").contains(&"US-2022-10-07".to_owned()));
+    assert_eq!(sets("--timeline").len(), 11);
+    assert_eq!(sets("--timeline --with-bills").len(), 14);
+    assert_eq!(sets("--timeline --jurisdiction eu"), ["EU-APP"]);
+    let records = json(&sandbox, "--device-spec l4 --timeline");
+    assert_eq!(records[0]["as_of"], Value::Null);
+    let text = stdout(&sandbox, "classify --device-spec l4 --timeline");
+    for words in ["enforced", "tariff, not an export control", "unpublished letter"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let later = json(&sandbox, "--device-spec l4 --as-of 2026-11-01");
+    let diffusion = verdict(&later[0], "US-2025-01-13", "3A090.a");
+    assert_eq!(diffusion["status"], "not_enforced");
+}
+
+#[test]
+fn declarations_decide_what_no_run_can_show() {
+    let sandbox = Sandbox::new();
+    let own = "[[source]]\nid = \"s\"\ntitle = \"S\"\ngrade = \"official\"\n[[device]]\nname = \"Acme X1\"\n\
+               vendor = \"Acme\"\ntpp_published = [1600, \"s\"]\n";
+    std::fs::write(sandbox.path("own.toml"), own).unwrap();
+    let a = |args: &str| {
+        let records = json(&sandbox, &format!("--device-spec own.toml --as-of 2026-11-01 {args}"));
+        assert_eq!(records[0]["device"], "Acme X1");
+        verdict(&records[0], "US-2023-11-17", "3A090.a")["verdict"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(a(""), "undetermined");
+    assert_eq!(a("--die-area 270"), "undetermined");
+    assert_eq!(a("--die-area 270 --datacenter yes"), "reached");
+    assert_eq!(a("--die-area 270 --datacenter no"), "not_reached");
+    assert_eq!(a("--die-area 271 --datacenter yes"), "not_reached");
+    assert_eq!(a("--die-area 270 --datacenter unknown"), "undetermined");
+    assert_eq!(a("--declare performance_density=5.92 --declare datacenter=yes"), "reached");
+    assert_eq!(a("--integrated-circuit board --packages-per-board 3"), "reached");
+}
+
+#[test]
+fn a_measured_device_can_be_matched_by_hand_or_not_at_all() {
+    let sandbox = Sandbox::new();
+    let run = committed_run();
+    let matched = &json(&sandbox, &format!("--match L4 {run}"))[0];
+    assert_eq!(matched["specification"]["how"], "named");
+    assert_eq!(matched["metrics"]["tpp"]["upper"], 1952.0);
+    let a = verdict(matched, "US-2023-11-17", "3A090.a");
+    // What was shown leaves it open; the specification alone would not.
+    assert_eq!(
+        (&a["verdict"], &a["by_specification"]),
+        (&"undetermined".into(), &"reached".into())
+    );
+    let a1 = verdict(matched, "US-2023-11-17", "3A090.a.1");
+    assert_eq!(a1["verdict"], "not_reached");
+    let refused = &json(&sandbox, &format!("--no-match {run}"))[0];
+    assert_eq!(refused["specification"], Value::Null);
+    // A specification below what was measured is one too many.
+    let own = "[[source]]\nid = \"s\"\ntitle = \"S\"\ngrade = \"official\"\n[[device]]\nname = \"Acme X2\"\n\
+               vendor = \"Acme\"\ntpp_published = [1, \"s\"]\n";
+    std::fs::write(sandbox.path("own.toml"), own).unwrap();
+    let wrong = &json(&sandbox, &format!("--match own.toml {run}"))[0];
+    assert!(wrong["contradictions"][0].as_str().unwrap().contains("is wrong"), "{wrong}");
+    let a1 = verdict(wrong, "US-2023-11-17", "3A090.a.1");
+    assert_eq!(a1["verdict"], "undetermined");
+}
+
+#[test]
+fn several_files_of_one_device_give_the_best_of_each() {
+    let sandbox = Sandbox::new();
+    let text = std::fs::read_to_string(committed_run()).unwrap();
+    std::fs::write(sandbox.path("copy.json"), text).unwrap();
+    let records = json(&sandbox, &format!("copy.json {}", committed_run()));
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0]["files"].as_array().unwrap().len(), 2);
+    assert!(records[0]["notes"].to_string().contains("taken as one device"));
+}
+
+#[test]
+fn altered_files_are_refused_or_taint_every_format() {
+    let sandbox = Sandbox::new();
+    let text = std::fs::read_to_string(committed_run()).unwrap();
+    let altered = text.replacen("\"AMD EPYC\"", "\"AMD OTHER\"", 1);
+    assert_ne!(text, altered);
+    std::fs::write(sandbox.path("altered.json"), altered).unwrap();
+    refused(&sandbox, &["altered.json"], "altered since it was written (environment)");
+    let args = "classify --allow-altered altered.json --format";
+    assert!(stdout(&sandbox, &format!("{args} text")).contains("**TAINTED**"));
+    let record = &json(&sandbox, "--allow-altered altered.json")[0];
+    assert_eq!(record["tainted"], true);
+    let csv = stdout(&sandbox, &format!("{args} csv"));
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let column = reader.headers().unwrap().iter().position(|h| h == "tainted").unwrap();
+    assert_eq!(&reader.records().next().unwrap().unwrap()[column], "true");
+    let output = sandbox.benchinf(&format!("{args} json")).assert().success();
+    assert!(String::from_utf8_lossy(&output.get_output().stderr).contains("the answer is tainted"));
+}
+
+#[test]
+fn bad_input_is_refused_in_clear_words() {
+    let sandbox = Sandbox::new();
+    let run = committed_run();
+    let old = repository("tests/data/results/valid/v1.0.json").display().to_string();
+    let rules =
+        std::fs::read_to_string(repository("src/classify/rules/us-2023-11-17.toml")).unwrap();
+    for (name, from, to) in [
+        (
+            "overlap.toml",
+            "status = \"enforced\"",
+            "status = \"enforced\"\n[[period]]\nfrom = 2024-01-01\nstatus = \"enforced\"",
+        ),
+        ("backwards.toml", "from = 2023-11-17", "from = 2023-11-17\nto = 2023-11-16"),
+        ("contradiction.toml", "test = \"tpp >= 4800\"", "test = \"tpp >= 4801\""),
+        ("word.toml", "test = \"tpp >= 4800\"", "test = \"tops >= 4800\""),
+    ] {
+        std::fs::write(sandbox.path(name), rules.replacen(from, to, 1)).unwrap();
+    }
+    for (args, words) in [
+        (
+            &["--device-spec", "NVIDIA H100"][..],
+            "unknown device `NVIDIA H100`: did you mean `NVIDIA H100 SXM5`",
+        ),
+        (&["--device-spec", "NVIDIA L5"], "unknown device `NVIDIA L5`"),
+        (&["--device-spec", "missing.toml"], "cannot read missing.toml"),
+        (&["--match", "L5", &run], "unknown device `L5`"),
+        (&[], "nothing to classify: name a result file, or a device with --device-spec"),
+        (&[&old], "it has no existence claims"),
+        (&["missing.json"], "cannot read missing.json"),
+        (
+            &["--device-spec", "L4", "--as-of", "1990-01-01"],
+            "--as-of 1990-01-01: no rule set was in force; the first began on 2022-10-07",
+        ),
+        (&["--device-spec", "L4", "--as-of", "2026-13-01"], "--as-of"),
+        (&["--device-spec", "L4", "--as-of", "2026-01-01", "--timeline"], "cannot be used with"),
+        (
+            &["--device-spec", "L4", "--jurisdiction", "XX"],
+            "--jurisdiction XX: there are rule sets of EU, US only",
+        ),
+        (&["--device-spec", "L4", "--die-area", "0"], "--die-area"),
+        (&["--device-spec", "L4", "--die-area", "nan"], "--die-area"),
+        (&["--device-spec", "L4", "--declare", "tppp=1"], "did you mean `tpp`?"),
+        (
+            &["--device-spec", "L4", "--rules", "overlap.toml"],
+            "period.from: the period before it never ends",
+        ),
+        (
+            &["--device-spec", "L4", "--rules", "backwards.toml"],
+            "it ends on 2023-11-16, before it begins on 2023-11-17",
+        ),
+        (&["--device-spec", "L4", "--rules", "contradiction.toml"], "contradict each other"),
+        (&["--device-spec", "L4", "--rules", "word.toml"], "`tops` is not a metric"),
+        (&["--device-spec", "L4", "--rules", "missing"], "cannot read missing"),
+    ] {
+        refused(&sandbox, args, words);
+    }
+}
+
+#[test]
+fn rule_files_add_and_replace() {
+    let sandbox = Sandbox::new();
+    let own = "id = \"LAB-1\"\ntitle = \"house rule\"\njurisdiction = \"LAB\"\nkind = \"export_control\"\n\
+               citation = \"none\"\nsource = \"ourselves\"\ngrade = \"official\"\n[[period]]\nfrom = 2020-01-01\n\
+               status = \"enforced\"\n[[paragraph]]\nid = \"fast\"\ntitle = \"fast\"\ntest = \"tpp >= 5\"\n\
+               [[vector]]\nparagraph = \"fast\"\nfacts = { tpp = 5 }\nverdict = \"reached\"\n";
+    std::fs::write(sandbox.path("own.toml"), own).unwrap();
+    let args = format!("--rules own.toml --jurisdiction LAB {}", committed_run());
+    let record = &json(&sandbox, &args)[0];
+    assert_eq!(record["verdicts"].as_array().unwrap().len(), 1);
+    assert_eq!(verdict(record, "LAB-1", "fast")["verdict"], "reached");
+    assert_eq!(record["tiers"]["tpp"]["proved"], 5.0);
+    assert!(record["tiers"]["tpp"]["factor_to_next"].is_null());
+}
+
+#[test]
+fn a_report_ends_with_the_tiers_of_its_day() {
+    let sandbox = Sandbox::new();
+    let text = stdout(&sandbox, &format!("report {}", committed_run()));
+    let line = "Tiers proved, by the rules of 2026-11-24: TPP none (next 1600, 317 times as much); \
+                memory bandwidth none (next 1400 GB/s, 32.3 times as much).";
+    assert!(text.contains(line), "{text}");
+}
+
+/// Claims are proved of what a file says and no more, however it was edited and sealed anew.
+#[test]
+fn hostile_claims_prove_nothing_and_break_nothing() {
+    let sandbox = Sandbox::new();
+    let good = result::read(std::path::Path::new(&committed_run())).unwrap();
+    let seal = |name: &str, change: &dyn Fn(&mut result::ResultFile)| {
+        let mut file = good.clone();
+        change(&mut file);
+        let text = result::seal(&mut file, None);
+        std::fs::write(sandbox.path(name), text).unwrap();
+    };
+    // Bits that no multiplication of f32 has.
+    seal("bits.json", &|file| {
+        for ceiling in &mut file.ceilings {
+            for claim in ceiling.claims.iter_mut().flat_map(|c| &mut c.existence) {
+                if let Some(bits) = &mut claim.operand_bits {
+                    *bits = 64;
+                    claim.tpp_at_least = Some(claim.per_second_at_least / 1e12 * 64.0);
+                }
+            }
+        }
+    });
+    let record = &json(&sandbox, "bits.json")[0];
+    assert!(record["metrics"]["tpp"]["lower"].as_f64().unwrap() < 5.0);
+    assert!(record["notes"].to_string().contains("do not fit the record"));
+    // Two packages: one of them did half at least.
+    seal("two.json", &|file| file.environment.cpu.sockets = Some(2));
+    let record = &json(&sandbox, "two.json")[0];
+    assert!(
+        (record["metrics"]["tpp"]["lower"].as_f64().unwrap() - 5.051955923774948 / 2.0).abs()
+            < 1e-9
+    );
+    seal("none.json", &|file| file.environment.cpu.sockets = None);
+    let record = &json(&sandbox, "none.json")[0];
+    assert_eq!(record["metrics"]["tpp"]["lower"], Value::Null);
+    let record = &json(&sandbox, "none.json --packages 1")[0];
+    assert!(record["metrics"]["tpp"]["lower"].as_f64().unwrap() > 5.0);
+    // Names with control characters and columns of their own.
+    seal("name.json", &|file| file.environment.cpu.model = Some("\u{1b}[31m|a,\"b\n".into()));
+    for format in ["text", "json", "csv"] {
+        let text = stdout(&sandbox, &format!("classify name.json --format {format}"));
+        assert!(!text.contains('\u{1b}') || format == "csv", "{format}: {text:?}");
+    }
+}
