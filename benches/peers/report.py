@@ -109,13 +109,29 @@ def ceiling_table(result):
     return table(["ceiling", "best"], "lr", rows)
 
 
+def matrices(arm):
+    types = arm.get("tensor_types")
+    if not types:
+        return arm["name"]
+    return f"{arm['name']} ({', '.join(f'{n} {name}' for name, n in types.items())} matrices)"
+
+
 def arm_lines(result):
+    """What the arms are; those of one engine in one line."""
+    names = {}
     for arm in result["arms"]:
         parts = [arm.get("version"), arm.get("settings"), arm.get("build")]
-        types = arm.get("tensor_types")
-        if types:
-            parts.append("matrices: " + ", ".join(f"{n} {name}" for name, n in types.items()))
-        yield f"- **{arm['name']}**: " + "; ".join(part for part in parts if part)
+        names.setdefault("; ".join(part for part in parts if part), []).append(matrices(arm))
+    for about, arms in names.items():
+        yield f"- **{', '.join(arms)}**: {about}"
+
+
+def tool_name(result):
+    tool = result["benchinf"]["tool"]
+    if not tool:
+        return result["benchinf"]["version"]
+    dirty = ", modified" if tool.get("dirty") else ""
+    return f"{tool['name']} {tool['version']} ({tool.get('commit') or 'no commit'}{dirty})"
 
 
 def markdown(result):
@@ -125,7 +141,7 @@ def markdown(result):
         f"{settings['model']} (seed {settings['seed']}) on {machine['processor']}, "
         f"{settings['n_threads']} threads, {settings['rounds']} interleaved rounds, "
         f"{result['started']}.\n"
-        f"benchinf {result['benchinf']['version']}.",
+        f"{tool_name(result)}.",
         best_table(result),
         "t/s: median over rounds [slowest, fastest]. "
         "benchinf ÷ peer: of the medians [least, greatest of the rounds' own ratios]; "

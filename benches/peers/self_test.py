@@ -106,7 +106,7 @@ def errors_are_relative():
 
 CANNED = dict(
     started="2026-01-01T00:00Z",
-    benchinf=dict(version="benchinf 0.0.0"),
+    benchinf=dict(version="benchinf 0.0.0", tool={}),
     machine=dict(processor="a processor"),
     settings=dict(
         model="tiny", seed=0, n_threads=2, rounds=3, max_seconds=60.0, n_check_tokens=64,
@@ -159,7 +159,7 @@ def tables_are_rendered():
         "| bf16 | PyTorch bf16 | 1.4e+00 | 1e-01 | **does not agree** |",
         "¹ Passes were ended after 60 s",
         "## Left out - benchinf q4_k:",
-        "matrices: 2 Q4_K",
+        "**llama.cpp Q4_K (2 Q4_K matrices)**: v; s",
     ):
         assert needle in squeezed, (needle, text)
     assert "## Warnings" not in text

@@ -1,6 +1,8 @@
 //! candle-transformers' models behind one face.
 
+use std::collections::HashMap;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use candle_core::quantized::gguf_file;
@@ -28,6 +30,42 @@ struct Family {
     model_type: String,
 }
 
+/// Where a tensor lies in a safetensors file; `__metadata__` is none.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Tensor { shape: Vec<usize>, data_offsets: (usize, usize) },
+    Other(serde::de::IgnoredAny),
+}
+
+/// The tensors of an f32 checkpoint in a format. candle reads such a file whole or maps it with
+/// `unsafe`; this holds one tensor twice at most.
+fn read_tensors(path: &Path, dtype: DType) -> Fallible<HashMap<String, Tensor>> {
+    let mut file = File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let mut header = vec![0; usize::try_from(u64::from_le_bytes(length))?];
+    file.read_exact(&mut header)?;
+    let entries: HashMap<String, Entry> = serde_json::from_slice(&header)?;
+    let mut entries: Vec<_> = entries
+        .into_iter()
+        .filter_map(|(name, entry)| match entry {
+            Entry::Tensor { shape, data_offsets } => Some((data_offsets, name, shape)),
+            Entry::Other(_) => None,
+        })
+        .collect();
+    // One after another, as they lie.
+    entries.sort_unstable();
+    let mut tensors = HashMap::new();
+    for ((begin, end), name, shape) in entries {
+        let mut bytes = vec![0; end - begin];
+        file.read_exact(&mut bytes)?;
+        let tensor = Tensor::from_raw_buffer(&bytes, DType::F32, &shape, &Device::Cpu)?;
+        tensors.insert(name, tensor.to_dtype(dtype)?);
+    }
+    Ok(tensors)
+}
+
 impl Model {
     /// Opens a checkpoint directory in a format, or a GGUF file.
     pub fn open(path: &Path, dtype: &str) -> Fallible<Self> {
@@ -42,8 +80,8 @@ impl Model {
             other => return Err(format!("candle reads no checkpoint as {other}").into()),
         };
         let config = std::fs::read_to_string(directory.join("config.json"))?;
-        let weights = std::fs::read(directory.join("model.safetensors"))?;
-        let builder = VarBuilder::from_buffered_safetensors(weights, dtype, &Device::Cpu)?;
+        let tensors = read_tensors(&directory.join("model.safetensors"), dtype)?;
+        let builder = VarBuilder::from_tensors(tensors, dtype, &Device::Cpu);
         Ok(match serde_json::from_str::<Family>(&config)?.model_type.as_str() {
             "llama" | "mistral" => {
                 let config: llama::LlamaConfig = serde_json::from_str(&config)?;
