@@ -7,13 +7,24 @@ import time
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def process_seconds(pid):
-    """Processor time of a process so far; 0 where the system does not tell."""
+def process_fields(pid):
+    """What `/proc/PID/stat` says from the state on; none where the system does not tell."""
     try:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        return None
+
+
+def process_seconds(pid):
+    """Processor time of a process so far."""
+    fields = process_fields(pid)
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S if fields else 0.0
+
+
+def major_faults(pid):
+    """Pages that a process had to wait for the disk for."""
+    fields = process_fields(pid)
+    return int(fields[9]) if fields else 0
 
 
 def machine_seconds():
@@ -28,11 +39,12 @@ def machine_seconds():
 
 class Watch:
     """Between its making and `read`: shares of all processors' time that waiting workers, other
-    processes and the hypervisor took."""
+    processes and the hypervisor took, and the timed process's major faults."""
 
     def __init__(self, own_pid, waiting_pids):
         self.own_pid, self.waiting_pids = own_pid, waiting_pids
         self.begin = self.now()
+        self.major_faults = major_faults(own_pid)
 
     def now(self):
         waiting = sum(process_seconds(pid) for pid in self.waiting_pids)
@@ -42,7 +54,7 @@ class Watch:
     def read(self):
         begin, end = self.begin, self.now()
         if begin[1] is None or end[1] is None:
-            return dict(waiting_share=None, other_load_share=None, steal_share=None)
+            return {}
         processors_s = (end[0] - begin[0]) * (os.cpu_count() or 1)
         waiting = end[3] - begin[3]
         others = (end[1][0] - begin[1][0]) - (end[2] - begin[2]) - waiting
@@ -50,4 +62,5 @@ class Watch:
             waiting_share=waiting / processors_s,
             other_load_share=max(0.0, others) / processors_s,
             steal_share=(end[1][1] - begin[1][1]) / processors_s,
+            major_faults=major_faults(self.own_pid) - self.major_faults,
         )

@@ -243,8 +243,6 @@ class Session:
             )
             answer = worker.ask(**self.request(test, **limits))
             self.note_load(name, watch.read(), answer["seconds"])
-            if answer["major_faults"]:
-                self.warn(f"{name} read from the disk while it was timed; there is too little memory")
             arm = next(arm for arm in rows[test]["arms"] if arm["name"] == name)
             arm["rounds"][round_idx] = answer["tokens"] / answer["seconds"]
             arm["cut"] = arm["cut"] or answer["cut"]
@@ -267,9 +265,7 @@ class Session:
                 rows[test]["work"] = case["work"]
             conditions = case["rounds"][0]["conditions"]
             seconds = case["rounds"][0]["total_ns"] / 1e9
-            self.note_load(name, dict(waiting_share=None) | conditions, seconds)
-            if conditions.get("major_faults"):
-                self.warn(f"{name} read from the disk while it was timed; there is too little memory")
+            self.note_load(name, conditions, seconds)
             say(f"  {name} {test.name}: {arm['rounds'][round_idx]:.2f} t/s")
 
     def probe(self, dtype):
@@ -286,6 +282,8 @@ class Session:
     # What the rounds were measured under
 
     def note_load(self, name, shares, seconds):
+        if shares.get("major_faults"):
+            self.warn(f"{name} read from the disk while it was timed; there is too little memory")
         sums = self.load.setdefault(name, dict(seconds=0.0, waiting=0.0, others=0.0, stolen=0.0))
         sums["seconds"] += seconds
         keys = dict(waiting="waiting_share", others="other_load_share", stolen="steal_share")

@@ -14,7 +14,6 @@ A worker loads its model once and then waits in a blocking read, which takes no 
 
 import json
 import os
-import resource
 import sys
 import time
 import traceback
@@ -89,11 +88,7 @@ def answer(engine, request):
         return {}
     if operation == "logits":
         return dict(logits=engine.logits(request["tokens"], request["n_single"]))
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    timed = {"prefill": timed_prefill, "decode": timed_decode}[operation]
-    result = timed(engine, request)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    return result | dict(major_faults=after.ru_majflt - before.ru_majflt)
+    return {"prefill": timed_prefill, "decode": timed_decode}[operation](engine, request)
 
 
 def serve(make_engine):
