@@ -118,7 +118,7 @@ class Worker:
         line, self.unread = self.unread.split(b"\n", 1)
         message = json.loads(line)
         if "error" in message:
-            raise ArmFailed(message["error"])
+            raise ArmFailed(message["error"].split("\n")[0])
         return message
 
     def stop(self):

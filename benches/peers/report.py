@@ -139,7 +139,8 @@ def markdown(result):
     settings, machine = result["settings"], result["machine"]
     parts = [
         f"{settings['model']} (seed {settings['seed']}) on {machine['processor']}, "
-        f"{settings['n_threads']} threads, {settings['rounds']} interleaved rounds, "
+        f"{settings['n_threads']} threads, "
+        f"{settings['rounds']} interleaved round{'s' * (settings['rounds'] > 1)}, "
         f"{result['started']}.\n"
         f"{tool_name(result)}.",
         best_table(result),

@@ -306,7 +306,7 @@ class Session:
                 if share > limit:
                     self.warn(f"{who} took {100 * share:.0f} % of the processors during {name}")
         if self.options.rounds < 5:
-            self.warn(f"{self.options.rounds} rounds were run, and 5 are wanted")
+            self.warn(f"rounds: {self.options.rounds}; five or more are wanted (--rounds)")
 
     def run(self):
         """Everything; the result."""

@@ -43,8 +43,10 @@ class Engine:
     def reset(self):
         if self.n_depth == 0:
             self.fresh_cache()
-        else:
-            self.cache.crop(self.n_depth)
+            return
+        n_more = self.cache.get_seq_length() - self.n_depth
+        if n_more > 0:
+            self.cache.crop(-n_more)
 
     def stage(self, rows):
         return torch.tensor(rows)
