@@ -199,7 +199,8 @@ class Benchinf:
         """One round of tests of one depth and batch; the result file's cases by test."""
         n = {kind: [test.n for test in tests if test.kind == kind] for kind in ("pp", "tg")}
         words = ["run", "-m", self.settings["model"], "--dtype", dtype, *kernels]
-        words += ["-p", ",".join(map(str, n["pp"] or [0])), "-n", ",".join(map(str, n["tg"] or [0]))]
+        words += ["-p", ",".join(map(str, n["pp"] or [0]))]
+        words += ["-n", ",".join(map(str, n["tg"] or [0]))]
         words += ["-d", tests[0].depth, "-b", tests[0].batch, "--no-ceilings"]
         done = self.call(*words, *self.common(), "--out", file)
         if done.returncode not in (0, 1) or not done.stdout:

@@ -40,7 +40,8 @@ def same_bits_as_benchinf():
 def any_piece_draws_the_same():
     stream = generator.Stream(1, "w")
     whole = stream.bells(0, 3 * generator.CHUNK + 5, 0.5, 0.02)
-    for start, n in ((0, 1), (generator.CHUNK - 1, 2), (7, generator.CHUNK + 9), (len(whole) - 1, 1)):
+    chunk = generator.CHUNK
+    for start, n in ((0, 1), (chunk - 1, 2), (7, chunk + 9), (len(whole) - 1, 1)):
         assert (stream.bells(start, n, 0.5, 0.02) == whole[start : start + n]).all(), (start, n)
 
 
@@ -78,7 +79,8 @@ def a_checkpoint_reads_back():
             permuted = tensors[f"blk.1.{name}.weight"]
             assert permuted.shape == rows.shape
             assert (permuted[[16, 17, 18, 31]] == rows[[16, 24, 17, 31]]).all()
-        assert (tensors["blk.0.attn_v.weight"] == read["model.layers.0.self_attn.v_proj.weight"]).all()
+        v = read["model.layers.0.self_attn.v_proj.weight"]
+        assert (tensors["blk.0.attn_v.weight"] == v).all()
 
 
 def rotation_divisors():
@@ -137,11 +139,12 @@ CANNED = dict(
     warnings=[],
 )
 
-BEST = """\
-| dtype | test             |     benchinf t/s | best peer      |             its t/s |   benchinf ÷ peer | of gemm | of read |
-|-------|------------------|-----------------:|----------------|--------------------:|------------------:|--------:|--------:|
-| bf16  | pp512            |   160 [150, 170] | llama.cpp BF16 |      140 [136, 141] | 1.14 [1.06, 1.25] |    78 % |     2 % |
-| q4_k  | tg128 @ d4096 b8 |                – | llama.cpp Q4_K | 1,234 [1,200, 1,240] |                 – |       – |       – |"""
+# Cells of the first table.
+BEST = [
+    "bf16 | pp512 | 160 [150, 170] | llama.cpp BF16 | 140 [136, 141] | 1.14 [1.06, 1.25] "
+    "| 78 % | 2 %",
+    "q4_k | tg128 @ d4096 b8 | – | llama.cpp Q4_K | 1,234 [1,200, 1,240] | – | – | –",
+]
 
 
 def tables_are_rendered():
@@ -149,12 +152,8 @@ def tables_are_rendered():
     result["rows"] = ratios.evaluate(result["rows"], result["ceilings"])
     text = report.markdown(result)
     squeezed = " ".join(text.split())
-    for line in BEST.splitlines():
-        cells = [" ".join(cell.split()) for cell in line.split("|")[1:-1]]
-        if set("".join(cells)) <= set("-:"):
-            continue
-        assert " | ".join(cells) in squeezed, (cells, text)
     for needle in (
+        *BEST,
         "| bf16 | pp512 | candle bf16 ¹ | 31.5 [31.0, 32.0] | 2 | 4.92 [4.84, 5.00] |",
         "| bf16 | PyTorch bf16 | 1.4e+00 | 1e-01 | **does not agree** |",
         "¹ Passes were ended after 60 s",

@@ -13,7 +13,7 @@ from arms import ArmFailed, Benchinf, Test, peers_of, start_peer
 from load import Watch
 from ratios import GEMM_OF, ceilings, evaluate, relative_error
 
-# ||a - b|| / ||b|| of logits against benchinf's in f32: some five times what was seen at the shapes
+# ||a - b|| / ||b|| of logits against benchinf's in f32: a few times what was seen at the shapes
 # of `models/`. A wrong permutation, position or mask gives about 1.
 TOLERANCES = dict(f32=1e-4, f16=2e-2, bf16=1e-1, q8_0=2e-1, q4_k=5e-1)
 
@@ -27,6 +27,7 @@ def tolerance(dtype, name):
 N_CHECK_TOKENS, N_CHECK_SINGLE = 64, 8
 # From these shares of the processors' time on, a warning.
 MAX_WAITING, MAX_OTHERS = 0.01, 0.05
+LOADS = ("waiting", "others", "stolen")
 
 
 def say(text):
@@ -113,7 +114,7 @@ class Session:
         )
         say(f"  logits of {name}: error {error:.1e}, at most {limit:g}")
         if not agrees:
-            raise ArmFailed(f"its logits differ by {error:.1e}, and {limit:g} is allowed in {dtype}")
+            raise ArmFailed(f"its logits differ by {error:.1e}; {limit:g} is allowed in {dtype}")
 
     def start(self, dtype):
         """The arms of a format whose logits agree: benchinf's, and started workers."""
@@ -355,7 +356,7 @@ class Session:
             ceilings=best,
             rows=evaluate(self.rows, best),
             load={
-                name: {f"{key}_share": sums[key] / sums["seconds"] for key in sums if key != "seconds"}
+                name: {f"{key}_share": sums[key] / sums["seconds"] for key in LOADS}
                 for name, sums in self.load.items()
             },
             left_out=self.left_out,
