@@ -279,7 +279,12 @@ mod tests {
             max_error: 0.0,
             tolerance: 0.1,
         };
-        let claims = ClaimsFile { existence: vec![], absent: Default::default(), typical: None };
+        let claims = ClaimsFile {
+            existence: vec![],
+            absent: Default::default(),
+            typical: None,
+            provisos: vec![],
+        };
         let record = Record {
             id: "x",
             claims: &claims,
