@@ -3,13 +3,15 @@
 //! A result file of 10,000 cases is read, held against its digests, and merged with another, each
 //! on one thread; and records are appended to a journal, which waits for the disk after each.
 
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use benchinf::Result;
-use benchinf::histogram::Histogram;
-use benchinf::measure::{Clock, MonotonicClock};
-use benchinf::result::file::{CaseFile, ResultFile};
-use benchinf::result::{self, Entry, Journal, Record, Verdict};
+use benchinf::case::Case;
+use benchinf::measure::{Clock, MonotonicClock, Recorder};
+use benchinf::model::DecoderConfig;
+use benchinf::result::file::{AxesFile, CaseFile, CheckFile, ResultFile, RoundFile, RunEnd};
+use benchinf::result::{self, Assembly, Entry, Journal, Record, Verdict};
 use benchinf::stats;
 
 // As the binary has it.
@@ -18,6 +20,7 @@ use benchinf::stats;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const N_CASES: u32 = 10_000;
+const N_ROUNDS: u32 = 5;
 const REPEATS: usize = 5;
 const TARGET_S: f64 = 1.0;
 const N_RECORDS: usize = 200;
@@ -27,14 +30,18 @@ fn main() -> Result<()> {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/results/valid/v1.1.json");
     let small = result::read(&fixture)?;
     let directory = tempfile::tempdir().expect("the system has a temporary directory");
-    let [a, b] = ["a", "b"].map(|name| {
-        let mut file = large(&small, name);
+    let make = |name: &str| {
+        let mut file = large(&small, name)?;
         let path = directory.path().join(format!("{name}.json"));
         let text = result::seal(&mut file, None);
         std::fs::write(&path, &text).expect("the temporary directory takes it");
-        (path, text.len())
-    });
-    println!("{N_CASES} cases of 5 rounds, {:.1} MB; medians of {REPEATS}", a.1 as f64 / 1e6);
+        Ok((path, text.len()))
+    };
+    let (a, b): ((PathBuf, usize), (PathBuf, usize)) = (make("a")?, make("b")?);
+    println!(
+        "{N_CASES} cases of {N_ROUNDS} rounds of 16 blocks, {:.1} MB; medians of {REPEATS}",
+        a.1 as f64 / 1e6
+    );
     let clock = MonotonicClock::default();
     let mut times = [const { Vec::new() }; 3];
     for _ in 0..REPEATS {
@@ -58,60 +65,78 @@ fn main() -> Result<()> {
         let median = stats::median(times).unwrap_or(f64::NAN);
         println!("{name}: {median:.2} s (target {TARGET_S} s, {})", verdict(median < TARGET_S));
     }
-    journal(&small, &clock, Path::new(env!("CARGO_MANIFEST_DIR")))
+    journal(&small, &clock)
 }
 
-/// A file of many cases, each with latencies of 640 values.
-fn large(small: &ResultFile, name: &str) -> ResultFile {
+/// A file of many cases, as a run would have written it: five rounds of 16 passes each, no two of
+/// which took the same time, with all that follows from them.
+fn large(small: &ResultFile, name: &str) -> Result<ResultFile> {
     let mut file = small.clone();
     file.run.id = name.into();
-    file.plan.repetitions = 5;
-    let template = file.cases[1].clone();
-    file.cases = (0..N_CASES).map(|i| case(&template, i)).collect();
-    file
-}
-
-fn case(template: &CaseFile, i: u32) -> CaseFile {
-    let mut case = template.clone();
-    // As many depths as cases; the work is that of the template, which no reader recounts.
-    case.axes.n_depth = i;
-    let live = result::case_of(&case.axes).expect("the fixture's axes name a case");
-    (case.id, case.axes.test) = (live.id(), live.test_name());
-    let mut histogram = Histogram::default();
-    for k in 0..640_u64 {
-        let spread = (k.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(i)) % 2_800_000;
-        histogram.record(12_600_000 + spread);
+    file.plan.repetitions = N_ROUNDS;
+    let config = DecoderConfig::parse(&file.plan.models[0].config.to_string(), "the fixture")?;
+    let template = small.cases[1].clone();
+    // As many depths as cases.
+    let depths = (0..N_CASES).map(|n_depth| AxesFile { n_depth, ..template.axes.clone() });
+    let live: Vec<Case> =
+        depths.map(|axes| result::case_of(&axes).expect("the axes name a case")).collect();
+    file.cases = live.iter().map(|case| result::case_file(case, &config)).collect();
+    let mut assembly = Assembly::new(file).expect("no id is there twice");
+    let mut at_ns = 0;
+    for (i, case) in (0_u64..).zip(&live) {
+        let warm_up = template.warm_up.expect("the fixture's cases were warmed up");
+        let mut records = vec![Record::WarmUp { id: case.id(), warm_up }];
+        records.extend((0..N_ROUNDS).map(|n| round(case, &template, i * 8 + u64::from(n), name)));
+        for record in records {
+            at_ns += 1;
+            assembly.apply(&Entry { at_ns, record }).expect("it can have happened");
+        }
     }
-    case.rounds = (0..5).map(|_| case.rounds[0].clone()).collect();
-    let (moments, latency) = (*histogram.moments(), &mut case.latencies[0]);
-    latency.count = moments.count;
-    (latency.sum_ns, latency.min_ns, latency.max_ns) = (moments.sum, moments.min, moments.max);
-    latency.mean_ns = moments.mean().unwrap_or(0.0);
-    latency.stddev_ns = moments.stddev();
-    latency.sum_of_squares_ns2 = moments.sum_of_squares();
-    let at = |q| histogram.quantile(q).unwrap_or(0);
-    latency.percentiles_ns = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)]
-        .map(|(name, q)| (name.into(), at(q)))
-        .into();
-    latency.histogram.data = histogram.encode();
-    let rates = vec![rate(&case); 5];
-    let throughput = case.throughput.as_mut().expect("the fixture's cases were measured");
-    (throughput.mean_tokens_per_s, throughput.median_tokens_per_s) = (rates[0], rates[0]);
-    throughput.stddev_tokens_per_s = Some(0.0);
-    throughput.interval = None;
-    throughput.rounds_tokens_per_s = rates;
-    case.claims = None;
-    case
+    Ok(assembly.finish(RunEnd::Completed, small.run.finished.clone(), at_ns))
 }
 
-fn rate(case: &CaseFile) -> f64 {
-    let round = &case.rounds[0];
-    case.work.tokens as f64 * round.passes as f64 / (round.total_ns as f64 / 1e9)
+/// A round whose times are drawn from `seed`.
+fn round(case: &Case, template: &CaseFile, seed: u64, name: &str) -> Record {
+    let mut recorder = Recorder::new(case.test);
+    let mut state = seed ^ u64::from(name.as_bytes()[0]) << 32;
+    let mut passes = Vec::new();
+    for _ in 0..16 {
+        let iteration = |_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            12_600_000 + (state >> 33) % 2_800_000
+        };
+        let iteration_ns: Vec<u64> = (0..case.test.n_gen()).map(iteration).collect();
+        passes.push(iteration_ns.iter().sum::<u64>());
+        recorder.record_pass(&iteration_ns);
+    }
+    let (min_pass_idx, min_pass_ns) =
+        (0..).zip(passes.iter().copied()).min_by_key(|(_, ns)| *ns).expect("there are passes");
+    let round = RoundFile {
+        passes: 16,
+        iterations: 16 * u64::from(case.test.n_gen()),
+        total_ns: passes.iter().sum(),
+        min_pass_ns,
+        min_pass_idx: Some(min_pass_idx),
+        max_pass_ns: passes.iter().copied().max().expect("there are passes"),
+        block_pass_ns: passes,
+        ..template.rounds[0].clone()
+    };
+    let check = template.check.clone().expect("the fixture's cases were checked");
+    Record::Round {
+        id: case.id(),
+        round: Box::new(round),
+        check: CheckFile { passes: 16, ..check },
+        kernel: None,
+        latencies: result::latency_files(&recorder),
+    }
 }
 
 /// Appends rounds as a run does.
-fn journal(small: &ResultFile, clock: &MonotonicClock, beside: &Path) -> Result<()> {
-    let directory = tempfile::tempdir_in(beside.join("target")).expect("target can be written to");
+fn journal(small: &ResultFile, clock: &MonotonicClock) -> Result<()> {
+    let directory =
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("target can be written to");
     let mut journal = Journal::create(&directory.path().join("x.json.journal"))?;
     let case = &small.cases[1];
     let mut times_ms = Vec::new();
@@ -127,10 +152,21 @@ fn journal(small: &ResultFile, clock: &MonotonicClock, beside: &Path) -> Result<
         journal.append(&Entry { at_ns, record })?;
         times_ms.push((clock.now_ns() - begin_ns) as f64 / 1e6);
     }
-    let median = stats::median(&times_ms).unwrap_or(f64::NAN);
+    // What the disk takes for as many bytes, whoever writes them.
+    let len = std::fs::metadata(journal.path()).expect("it is there").len() as usize / N_RECORDS;
+    let mut file = tempfile::tempfile_in(directory.path()).expect("target can be written to");
+    let mut disk_ms = Vec::new();
+    for _ in 0..N_RECORDS {
+        let begin_ns = clock.now_ns();
+        file.write_all(&vec![b'x'; len])
+            .and_then(|()| file.sync_data())
+            .expect("target can be written to");
+        disk_ms.push((clock.now_ns() - begin_ns) as f64 / 1e6);
+    }
+    let [median, disk] = [&times_ms, &disk_ms].map(|ms| stats::median(ms).unwrap_or(f64::NAN));
     println!(
         "a round in the journal, on the disk: {median:.2} ms, median of {N_RECORDS} (target \
-         {TARGET_RECORD_MS} ms, {})",
+         {TARGET_RECORD_MS} ms, {}); {disk:.2} ms for the disk alone",
         verdict(median < TARGET_RECORD_MS)
     );
     Ok(())

@@ -96,14 +96,18 @@ pub fn max(values: &[f64]) -> Option<f64> {
 
 /// Median of a slice (mean of the two middle values when even); absent when empty.
 pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len();
-    match n {
-        0 => None,
-        _ if n % 2 == 1 => Some(sorted[n / 2]),
-        _ => Some((sorted[n / 2 - 1] + sorted[n / 2]) / 2.0),
+    median_of(&mut values.to_vec())
+}
+
+/// The same, putting the values into another order; no more of them are sorted than must be.
+fn median_of(values: &mut [f64]) -> Option<f64> {
+    let n = values.len();
+    if n == 0 {
+        return None;
     }
+    let (below, &mut upper, _) = values.select_nth_unstable_by(n / 2, f64::total_cmp);
+    let lower = below.iter().copied().max_by(f64::total_cmp).filter(|_| n.is_multiple_of(2));
+    Some(lower.map_or(upper, |lower| (lower + upper) / 2.0))
 }
 
 /// Smallest sample that carries a one-sided 95 % bound on quantile `q`: the least n with
@@ -177,7 +181,6 @@ pub fn mann_kendall(values: &[f64]) -> Option<Trend> {
     let score: i64 = pairs().map(|(i, j)| values[j].total_cmp(&values[i]) as i64).sum();
     let mut slopes: Vec<f64> =
         pairs().map(|(i, j)| (values[j] - values[i]) / (j - i) as f64).collect();
-    slopes.sort_by(f64::total_cmp);
     let ties = tie_sizes(values);
     let p_value = match (n, ties.is_empty()) {
         (..=10, true) => exact_kendall_p(n, score),
@@ -190,7 +193,7 @@ pub fn mann_kendall(values: &[f64]) -> Option<Trend> {
             }
         }
     };
-    let change = median(&slopes)? * (n - 1) as f64 / median(values)?;
+    let change = median_of(&mut slopes)? * (n - 1) as f64 / median(values)?;
     Some(Trend { p_value, change })
 }
 

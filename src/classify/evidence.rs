@@ -5,7 +5,8 @@ use crate::case::Dtype;
 use crate::classify::interval::{Basis, BasisKind, End};
 use crate::classify::metric::Metric;
 use crate::result::file::{
-    CaseFile, CheckFile, ClaimsFile, EnvironmentFile, ExistenceFile, QuantityFile, ResultFile,
+    CaseFile, CheckFile, ClaimsFile, DtypeFile, EnvironmentFile, ExistenceFile, QuantityFile,
+    ResultFile,
 };
 
 /// Bits that a multiplication of f32 proves on a device that may cut its inputs to TF32.
@@ -176,7 +177,7 @@ pub fn records(file: &ResultFile) -> impl Iterator<Item = Record<'_>> {
             id: &ceiling.id,
             claims: ceiling.claims.as_ref()?,
             check: ceiling.check.as_ref(),
-            dtype: ceiling.dtype.as_deref(),
+            dtype: ceiling.dtype.as_ref().map(DtypeFile::as_str),
             flops: ceiling.flops.0,
             bytes: ceiling.bytes.0,
         })
@@ -190,7 +191,7 @@ pub fn of_case(case: &CaseFile) -> Option<Record<'_>> {
         id: &case.id,
         claims: case.claims.as_ref()?,
         check: case.check.as_ref(),
-        dtype: Some(&case.axes.dtype),
+        dtype: Some(case.axes.dtype.as_str()),
         flops: case.work.flops.0,
         bytes: case.work.bytes_min.0,
     })
@@ -253,6 +254,7 @@ fn basis(claim: &ExistenceFile, record: &Record, source: &str, is_cpu: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::file::ReferenceFile;
 
     fn claim(quantity: QuantityFile, bits: Option<u32>, work: u64) -> ExistenceFile {
         ExistenceFile {
@@ -264,7 +266,7 @@ mod tests {
             clock_resolution_ns: 0,
             round_idx: 0,
             pass_idx: 0,
-            check: "teacher_forced.v1".into(),
+            check: ReferenceFile::TeacherForced,
             per_second_at_least: work as f64 * 1e3,
             tpp_at_least: None,
         }
@@ -272,7 +274,7 @@ mod tests {
 
     fn proved(claim: &ExistenceFile, dtype: &str, is_cpu: bool) -> Option<(Metric, f64)> {
         let check = CheckFile {
-            reference: "teacher_forced.v1".into(),
+            reference: ReferenceFile::TeacherForced,
             description: String::new(),
             passes: 1,
             values: 1,
@@ -316,7 +318,13 @@ mod tests {
             (claim(QuantityFile::Operations, Some(16), 2_000_000_001), "f16"),
             (claim(QuantityFile::Operations, Some(8), 1), "q8"),
             (claim(QuantityFile::Bytes, None, 2_000_000_001), "f16"),
-            (ExistenceFile { check: "other".into(), ..claim(QuantityFile::Bytes, None, 1) }, "f16"),
+            (
+                ExistenceFile {
+                    check: ReferenceFile::Other("other".into()),
+                    ..claim(QuantityFile::Bytes, None, 1)
+                },
+                "f16",
+            ),
         ] {
             assert_eq!(proved(&changed, dtype, true), None, "{changed:?}");
         }

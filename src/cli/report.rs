@@ -1,5 +1,6 @@
 //! `benchinf report`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::args::ReportArgs;
@@ -8,9 +9,10 @@ use crate::result::Verdict;
 use crate::{report, result};
 
 pub(super) fn run(args: ReportArgs) -> Result<ExitCode> {
-    let results = args.results.iter().map(|path| result::read(path)).collect::<Result<Vec<_>>>()?;
-    for path in &args.results {
-        let doubt = match result::verify_file(path)? {
+    let read = |path: &PathBuf| result::read_verified(path);
+    let readings = args.results.iter().map(read).collect::<Result<Vec<_>>>()?;
+    for (path, reading) in args.results.iter().zip(&readings) {
+        let doubt = match &reading.verdict {
             Verdict::Intact { .. } => continue,
             Verdict::Altered { records } => {
                 format!("altered since it was written ({})", records.join(", "))
@@ -20,6 +22,6 @@ pub(super) fn run(args: ReportArgs) -> Result<ExitCode> {
         };
         super::say(&format!("warning: {}: {doubt}; see `benchinf verify`", path.display()));
     }
-    super::print(&report::render(&results, args.output.into()))?;
+    super::print(&report::render_read(&readings, args.output.into()))?;
     Ok(ExitCode::SUCCESS)
 }

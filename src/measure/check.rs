@@ -21,18 +21,6 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// The id in files. A reference that is made another way gets another id.
-    pub fn id(self) -> &'static str {
-        match self {
-            Reference::ChunkedPrefill => "chunked_prefill.v1",
-            Reference::TeacherForced => "teacher_forced.v1",
-            Reference::Repeated => "repeated.v1",
-            Reference::ProductEntries => "product_entries.v1",
-            Reference::WordSum => "word_sum.v1",
-            Reference::SpoiledWords => "spoiled_words.v1",
-        }
-    }
-
     /// What it is, in words.
     pub fn description(self) -> &'static str {
         match self {

@@ -34,6 +34,16 @@ impl Metric {
         }
     }
 
+    /// The latencies that a test has.
+    pub fn of_test(test: Test) -> &'static [Metric] {
+        match test {
+            Test::Prefill { .. } => &[Metric::PrefillPass],
+            Test::Decode { .. } => &[Metric::DecodeStep],
+            Test::Generate { n_gen: 0 | 1, .. } => &[Metric::Ttft, Metric::E2el],
+            Test::Generate { .. } => &[Metric::Ttft, Metric::Tpot, Metric::Itl, Metric::E2el],
+        }
+    }
+
     /// Id and text of the definition.
     pub fn definition(self) -> (&'static str, &'static str) {
         match self {
@@ -67,13 +77,7 @@ pub struct Recorder {
 impl Recorder {
     /// An empty recorder for a test.
     pub fn new(test: Test) -> Self {
-        let metrics: &[Metric] = match test {
-            Test::Prefill { .. } => &[Metric::PrefillPass],
-            Test::Decode { .. } => &[Metric::DecodeStep],
-            Test::Generate { n_gen: 0 | 1, .. } => &[Metric::Ttft, Metric::E2el],
-            Test::Generate { .. } => &[Metric::Ttft, Metric::Tpot, Metric::Itl, Metric::E2el],
-        };
-        let series = metrics.iter().map(|&m| (m, Histogram::default())).collect();
+        let series = Metric::of_test(test).iter().map(|&m| (m, Histogram::default())).collect();
         Self { test, series }
     }
 

@@ -14,7 +14,7 @@ const FALSE_ALARM: f64 = 0.017;
 
 /// Points of a series that are looked at; longer ones are averaged down to as many, since every
 /// pair of them is compared.
-const MAX_POINTS: usize = 160;
+const MAX_POINTS: usize = 48;
 
 /// Whether the last third of a series is like the third before it: their medians differ by less
 /// than 5 %. Needs two values.

@@ -85,10 +85,24 @@ pub fn forward(
     Work { flops: Flops(saturate(flops)), bytes_min: bytes(elements, dtype) }
 }
 
+/// `n` forward passes of one token per sequence, each on one position more than the one before. In
+/// closed form, since a file may state any number of them.
 fn decode(config: &DecoderConfig, dtype: Dtype, batch_size: u32, n_cached: u32, n: u32) -> Work {
-    (0..n)
-        .map(|step| forward(config, dtype, batch_size, n_cached + step, 1))
-        .fold(Work::default(), |sum, step| sum + step)
+    let (batch, n) = (u128::from(batch_size), u128::from(n));
+    // The k-th pass attends to n_cached + k positions, itself among them.
+    let positions = n * u128::from(n_cached) + n * (n + 1) / 2;
+    let layers = config.n_layers as u128;
+    let macs_per_pass = layers * linear_weights_per_layer(config) + vocab_by_hidden(config);
+    let macs_per_position = 2 * layers * config.q_size() as u128;
+    let macs =
+        n.saturating_mul(macs_per_pass).saturating_add(positions.saturating_mul(macs_per_position));
+    let kv_per_position = layers * 2 * config.kv_size() as u128;
+    let kv_elements = positions.saturating_mul(kv_per_position).saturating_mul(batch);
+    let elements = n.saturating_mul(streamed_weights(config)).saturating_add(kv_elements);
+    Work {
+        flops: Flops(saturate(macs.saturating_mul(2 * batch))),
+        bytes_min: bytes(elements, dtype),
+    }
 }
 
 /// Number of weights.
@@ -331,6 +345,19 @@ mod tests {
         assert_eq!(of_case(&tiny, &case), want);
         case.test = Test::Decode { n_gen: 0 };
         assert_eq!(of_case(&tiny, &case), Work::default());
+    }
+
+    #[test]
+    fn decoding_is_the_sum_of_its_steps() {
+        for (name, n_cached, n) in [("tiny", 0, 1), ("tiny", 10, 7), ("llama-3.1-8b", 511, 128)] {
+            let config = config(name);
+            let steps = (0..n)
+                .map(|step| forward(&config, Dtype::BF16, 3, n_cached + step, 1))
+                .fold(Work::default(), |sum, step| sum + step);
+            assert_eq!(decode(&config, Dtype::BF16, 3, n_cached, n), steps, "{name}");
+        }
+        let endless = decode(&config("tiny"), Dtype::F32, u32::MAX, u32::MAX, u32::MAX);
+        assert_eq!(endless.flops, Flops(u64::MAX));
     }
 
     #[test]

@@ -5,10 +5,11 @@
 use serde::Serialize;
 
 use crate::case::Dtype;
+use crate::report::{Integrity, Source};
 use crate::result::ResultFile;
 use crate::result::file::{
-    BoundFile, CaseFile, CeilingFile, ClaimsFile, LatencyFile, OutcomeFile, ProvisoFile,
-    QuantityFile, RooflineFile, RoundFile, WeightsFile,
+    BoundFile, CaseFile, CeilingFile, ClaimsFile, DtypeFile, LatencyFile, OutcomeFile, ProbeFile,
+    ProvisoFile, QuantityFile, RooflineFile, RoundFile, UnitFile, WeightsFile,
 };
 use crate::stats;
 
@@ -52,7 +53,7 @@ struct Row {
     avg_ts: Option<f64>,
     stddev_ts: Option<f64>,
     model: String,
-    dtype: String,
+    dtype: DtypeFile,
     kernels: &'static str,
     batch_size: u32,
     test: String,
@@ -73,6 +74,7 @@ struct Row {
     median_ts_lower: Option<f64>,
     median_ts_upper: Option<f64>,
     median_ts_coverage: Option<f64>,
+    /// Claims; absent where the file is not as it was written.
     tpp_at_least: Option<f64>,
     bytes_per_s_at_least: Option<f64>,
     /// What the two take on trust: `virtual_machine`, or nothing.
@@ -92,6 +94,8 @@ struct Row {
     p99_e2el_ms: Option<f64>,
     case_id: String,
     run_id: String,
+    /// `intact`, `altered` or `no_digests`.
+    integrity: &'static str,
 }
 
 /// A row with its samples, one per round; CSV has no place for lists.
@@ -109,8 +113,8 @@ struct CeilingRow {
     build_commit: String,
     build_version: String,
     cpu_info: String,
-    probe: String,
-    dtype: Option<String>,
+    probe: ProbeFile,
+    dtype: Option<DtypeFile>,
     devices: String,
     n_threads: u32,
     kernel: Option<String>,
@@ -120,7 +124,7 @@ struct CeilingRow {
     reason: Option<String>,
     debug_build: bool,
     n_rounds: usize,
-    unit: Option<String>,
+    unit: Option<UnitFile>,
     best_per_s: Option<f64>,
     median_per_s: Option<f64>,
     at_least_per_s: Option<f64>,
@@ -131,20 +135,26 @@ struct CeilingRow {
     test_time: String,
     ceiling_id: String,
     run_id: String,
+    integrity: &'static str,
 }
 
 /// Whether rows are of ceilings: where there is no case, they are what was asked for.
-fn are_of_ceilings(results: &[ResultFile]) -> bool {
-    results.iter().all(|result| result.cases.is_empty())
+fn are_of_ceilings(sources: &[Source]) -> bool {
+    sources.iter().all(|source| source.result.cases.is_empty())
 }
 
-fn ceilings(results: &[ResultFile]) -> impl Iterator<Item = CeilingRow> {
-    results.iter().flat_map(|r| r.ceilings.iter().map(move |ceiling| ceiling_row(r, ceiling)))
+fn ceilings(sources: &[Source]) -> impl Iterator<Item = CeilingRow> {
+    sources.iter().flat_map(|source| {
+        source.result.ceilings.iter().map(move |ceiling| ceiling_row(source, ceiling))
+    })
 }
 
-fn ceiling_row(result: &ResultFile, ceiling: &CeilingFile) -> CeilingRow {
+fn ceiling_row(source: &Source, ceiling: &CeilingFile) -> CeilingRow {
+    let result = source.result;
+    let is_intact = source.integrity == Integrity::Intact;
     let (outcome, reason) = outcome(&ceiling.outcome);
-    let claim = ceiling.claims.as_ref().and_then(|claims| claims.existence.first());
+    let claims = ceiling.claims.as_ref().filter(|_| is_intact);
+    let claim = claims.and_then(|claims| claims.existence.first());
     let rate = ceiling.rate.as_ref();
     let warnings: Vec<&str> = ceiling.warnings.iter().map(|w| w.kind.as_str()).collect();
     CeilingRow {
@@ -172,6 +182,7 @@ fn ceiling_row(result: &ResultFile, ceiling: &CeilingFile) -> CeilingRow {
         test_time: test_time(result, &ceiling.rounds),
         ceiling_id: ceiling.id.clone(),
         run_id: result.run.id.clone(),
+        integrity: source.integrity.name(),
     }
 }
 
@@ -199,17 +210,17 @@ fn outcome(outcome: &OutcomeFile) -> (&'static str, Option<String>) {
 }
 
 /// One JSON object per line.
-pub(super) fn jsonl(results: &[ResultFile]) -> String {
+pub(super) fn jsonl(sources: &[Source]) -> String {
     let mut text = String::new();
-    if are_of_ceilings(results) {
-        for row in ceilings(results) {
+    if are_of_ceilings(sources) {
+        for row in ceilings(sources) {
             text += &serde_json::to_string(&row).expect("a row has string keys only");
             text.push('\n');
         }
     }
-    for (result, case) in cases(results) {
+    for (source, case) in cases(sources) {
         let row = RowWithSamples {
-            row: row(result, case),
+            row: row(source, case),
             samples_ns: samples_ns(case).iter().map(|ns| ns.round() as u64).collect(),
             samples_ts: case
                 .throughput
@@ -223,22 +234,22 @@ pub(super) fn jsonl(results: &[ResultFile]) -> String {
 }
 
 /// A header and one line per case.
-pub(super) fn csv(results: &[ResultFile]) -> String {
+pub(super) fn csv(sources: &[Source]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    if are_of_ceilings(results) {
-        for row in ceilings(results) {
+    if are_of_ceilings(sources) {
+        for row in ceilings(sources) {
             writer.serialize(row).expect("a row is flat, and memory takes it");
         }
     }
-    for (result, case) in cases(results) {
-        writer.serialize(row(result, case)).expect("a row is flat, and memory takes it");
+    for (source, case) in cases(sources) {
+        writer.serialize(row(source, case)).expect("a row is flat, and memory takes it");
     }
     let bytes = writer.into_inner().expect("memory takes it");
     String::from_utf8(bytes).expect("every field is a string or a number")
 }
 
-fn cases(results: &[ResultFile]) -> impl Iterator<Item = (&ResultFile, &CaseFile)> {
-    results.iter().flat_map(|result| result.cases.iter().map(move |case| (result, case)))
+fn cases<'a>(sources: &'a [Source]) -> impl Iterator<Item = (&'a Source<'a>, &'a CaseFile)> {
+    sources.iter().flat_map(|source| source.result.cases.iter().map(move |case| (source, case)))
 }
 
 /// Time of one pass, one value per round.
@@ -247,10 +258,12 @@ fn samples_ns(case: &CaseFile) -> Vec<f64> {
     rounds.map(|round| round.total_ns as f64 / round.passes as f64).collect()
 }
 
-fn row(result: &ResultFile, case: &CaseFile) -> Row {
+fn row(source: &Source, case: &CaseFile) -> Row {
+    let result = source.result;
+    let is_intact = source.integrity == Integrity::Intact;
     let axes = &case.axes;
     let model = result.plan.models.iter().find(|model| model.label == axes.model);
-    let element_bytes = axes.dtype.parse().ok().map(Dtype::size_bytes);
+    let element_bytes = axes.dtype.live().ok().map(Dtype::size_bytes);
     let samples_ns = samples_ns(case);
     let (outcome, reason) = outcome(&case.outcome);
     let tokens_per_forward = u64::from(axes.n_prompt.max(1)) * u64::from(axes.batch_size);
@@ -264,7 +277,8 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
     let roofline = case.roofline.as_ref();
     let throughput = case.throughput.as_ref();
     let interval = throughput.and_then(|t| t.interval.as_ref());
-    let existence = || case.claims.iter().flat_map(|claims| &claims.existence);
+    let existence =
+        || case.claims.iter().filter(|_| is_intact).flat_map(|claims| &claims.existence);
     let warnings: Vec<&str> = case.warnings.iter().map(|w| w.kind.as_str()).collect();
     Row {
         build_commit: result.tool.commit.clone().unwrap_or_else(|| "unknown".into()),
@@ -275,7 +289,7 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
         model_filename: model.map_or_else(String::new, |model| model.origin.clone()),
         model_type: model.map_or_else(String::new, |model| {
             let size = crate::units::count_text(model.n_params);
-            format!("{} {size} {}", model.model_type, axes.dtype.to_uppercase())
+            format!("{} {size} {}", model.model_type, axes.dtype.as_str().to_uppercase())
         }),
         model_size: model.zip(element_bytes).map(|(m, bytes)| m.n_params.saturating_mul(bytes)),
         model_n_params: model.map(|model| model.n_params),
@@ -285,8 +299,8 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
         cpu_mask: "0x0",
         cpu_strict: false,
         poll: 0,
-        type_k: axes.dtype.clone(),
-        type_v: axes.dtype.clone(),
+        type_k: axes.dtype.to_string(),
+        type_v: axes.dtype.to_string(),
         // llama-bench's words for all layers on the processor, and for all on the device.
         n_gpu_layers: if axes.device == "cpu" { 0 } else { -1 },
         split_mode: "none",
@@ -348,6 +362,7 @@ fn row(result: &ResultFile, case: &CaseFile) -> Row {
         p99_e2el_ms: percentile("e2el", "p99"),
         case_id: case.id.clone(),
         run_id: result.run.id.clone(),
+        integrity: source.integrity.name(),
     }
 }
 

@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::classify::summary::{RunTier, tiers_of_run};
+use crate::report::{Integrity, Source};
 use crate::result::ResultFile;
 use crate::result::file::{
     CaseFile, LatencyFile, OutcomeFile, ProvisoFile, QuantityFile, RunEnd, WarningFile,
@@ -10,15 +11,18 @@ use crate::result::file::{
 use crate::units::{bytes_per_s_text, count_text, duration_text, flops_per_s_text, significant};
 
 /// A run as two tables, throughput and latency, under a line that says where it ran.
-pub(super) fn markdown(result: &ResultFile) -> String {
-    let mut text = heading(result);
+pub(super) fn markdown(source: &Source) -> String {
+    let result = source.result;
+    let doubt = source.integrity.doubt();
+    let mut text = doubt.map_or_else(String::new, |doubt| format!("{}\n\n", plain(&doubt)));
+    text += &heading(result);
     text.push('\n');
     if !result.ceilings.is_empty() {
-        text += &ceiling_table(result);
+        text += &ceiling_table(source);
         text.push('\n');
     }
     if result.cases.is_empty() {
-        for remark in remarks(result) {
+        for remark in remarks(source) {
             text += &format!("\n{remark}\n");
         }
         return text;
@@ -33,7 +37,7 @@ pub(super) fn markdown(result: &ResultFile) -> String {
     }
     text.push('\n');
     text += &rooflines(result);
-    for remark in remarks(result) {
+    for remark in remarks(source) {
         text += &format!("\n{remark}\n");
     }
     text
@@ -53,7 +57,7 @@ fn rooflines(result: &ResultFile) -> String {
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
-fn ceiling_table(result: &ResultFile) -> String {
+fn ceiling_table(source: &Source) -> String {
     let mut table = table(&[
         "ceiling",
         "dtype",
@@ -64,7 +68,7 @@ fn ceiling_table(result: &ResultFile) -> String {
         "best",
         "proved at least",
     ]);
-    for ceiling in &result.ceilings {
+    for ceiling in &source.result.ceilings {
         let rate_text = match ceiling.gemm_size {
             Some(_) => flops_per_s_text,
             None => bytes_per_s_text,
@@ -75,12 +79,14 @@ fn ceiling_table(result: &ResultFile) -> String {
             (OutcomeFile::Measured, None) => "below the clock's resolution".into(),
             (OutcomeFile::Measured, Some(rate)) => rate_text(rate.best_per_s),
         };
-        let claim = ceiling.claims.as_ref().and_then(|claims| claims.existence.first());
+        let is_intact = source.integrity == Integrity::Intact;
+        let claims = ceiling.claims.as_ref().filter(|_| is_intact);
+        let claim = claims.and_then(|claims| claims.existence.first());
         add_row(
             &mut table,
             [
-                ceiling.probe.clone(),
-                ceiling.dtype.clone().unwrap_or_default(),
+                ceiling.probe.to_string(),
+                ceiling.dtype.as_ref().map_or_else(String::new, ToString::to_string),
                 ceiling.device.clone(),
                 ceiling.n_threads.to_string(),
                 ceiling.kernel.clone().unwrap_or_default(),
@@ -170,9 +176,9 @@ fn warnings(result: &ResultFile) -> Vec<String> {
     let mut kinds: Vec<(&str, Vec<(&str, &WarningFile)>)> = Vec::new();
     for (id, warnings) in of_ceilings.chain(of_cases) {
         for warning in warnings {
-            match kinds.iter_mut().find(|(kind, _)| *kind == warning.kind) {
+            match kinds.iter_mut().find(|(kind, _)| *kind == warning.kind.as_str()) {
                 Some((_, known)) => known.push((id, warning)),
-                None => kinds.push((&warning.kind, vec![(id, warning)])),
+                None => kinds.push((warning.kind.as_str(), vec![(id, warning)])),
             }
         }
     }
@@ -208,7 +214,8 @@ fn heading(result: &ResultFile) -> String {
 }
 
 /// Everything that changes what the figures mean.
-fn remarks(result: &ResultFile) -> Vec<String> {
+fn remarks(source: &Source) -> Vec<String> {
+    let result = source.result;
     let mut remarks = Vec::new();
     if !result.cases.is_empty() {
         remarks.push(
@@ -218,8 +225,10 @@ fn remarks(result: &ResultFile) -> Vec<String> {
                 .to_owned(),
         );
     }
-    remarks.extend(proved(result));
-    remarks.extend(tiers(result));
+    if source.integrity == Integrity::Intact {
+        remarks.extend(proved(result));
+        remarks.extend(tiers(result));
+    }
     let latencies = || result.cases.iter().flat_map(|case| &case.latencies);
     if latencies().any(|latency| !latency.percentiles_absent.is_empty()) {
         remarks.push(
@@ -257,7 +266,7 @@ fn throughput_table(result: &ResultFile) -> String {
             [
                 axes.model.clone(),
                 model.map_or_else(String::new, |model| count_text(model.n_params)),
-                axes.dtype.clone(),
+                axes.dtype.to_string(),
                 axes.device.clone(),
                 axes.kernels_name().into(),
                 axes.n_threads.to_string(),

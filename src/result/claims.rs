@@ -8,8 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::case::DeviceSpec;
-use crate::measure::Reference;
-use crate::probe::{Access, CACHE_MULTIPLE, ProbeKind, stores_past_caches};
+use crate::probe::{CACHE_MULTIPLE, stores_past_caches};
 use crate::result::derive::{Caches, Context, operand_bits, rates};
 use crate::result::file::*;
 use crate::result::rating;
@@ -22,6 +21,11 @@ const OPERATIONS: &str = "dense_operations.v1";
 /// Bytes of a working set that no cache can hold, each once per walk through it, less all that
 /// caches could have kept from the walk before, and all that they could hold back at the end.
 const BYTES: &str = "bytes_beyond_caches.v1";
+
+/// Whether this build counts by that definition.
+pub(super) fn is_known(definition: &str) -> bool {
+    matches!(definition, OPERATIONS | BYTES)
+}
 
 /// Where what a pass writes is when the pass ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +52,9 @@ impl<'a> Window<'a> {
         context: &Context,
     ) -> Result<Self, String> {
         let check = check
-            .filter(|check| check.reference != Reference::Repeated.id())
+            .filter(|check| {
+                check.reference.is_known() && check.reference != ReferenceFile::Repeated
+            })
             .ok_or("its output was not checked against a reference")?;
         let resolution_ns =
             context.clock_resolution_ns.ok_or("the clock's resolution is not known")?;
@@ -91,7 +97,7 @@ struct Measured<'a> {
     device: &'a str,
     rating: Option<&'a RatingFile>,
     /// Its name, and the work of a pass.
-    typical: (&'static str, u64),
+    typical: (UnitFile, u64),
 }
 
 /// What a case proves; absent without rounds.
@@ -107,7 +113,7 @@ pub(super) fn of_case(case: &CaseFile, context: &Context) -> Option<ClaimsFile> 
         check: case.check.as_ref(),
         device: &case.axes.device,
         rating: case.roofline.as_ref().and_then(|roofline| roofline.rating.as_ref()),
-        typical: ("tokens_per_s", work.tokens),
+        typical: (UnitFile::TokensPerS, work.tokens),
     };
     claims(&measured, bits, bytes, context)
 }
@@ -121,21 +127,23 @@ pub(super) fn of_ceiling(ceiling: &CeilingFile, context: &Context) -> Option<Cla
         rating: ceiling.rating.as_ref(),
         typical,
     };
-    match ceiling.dtype.as_deref().and_then(operand_bits) {
+    match ceiling.dtype.as_ref().and_then(operand_bits) {
         Some(bits) => {
             let bytes = Err("a product's factors may sit in a cache".into());
             let operations = (bits, ceiling.flops.0);
-            claims(&measured(("flops_per_s", ceiling.flops.0)), Some(operations), bytes, context)
+            let typical = (UnitFile::FlopsPerS, ceiling.flops.0);
+            claims(&measured(typical), Some(operations), bytes, context)
         }
         None => {
-            let only_reads = ceiling.probe == ProbeKind::Memory { access: Access::Read }.name();
+            let only_reads = ceiling.probe == ProbeFile::MemoryRead;
             let are_past_caches = ceiling.kernel.as_deref().is_some_and(stores_past_caches);
             let stores = match only_reads || are_past_caches {
                 true => Stores::InMemory,
                 false => Stores::InCaches,
             };
             let bytes = beyond_caches(ceiling.bytes, 1, stores, context.caches);
-            claims(&measured(("bytes_per_s", ceiling.bytes.0)), None, bytes, context)
+            let typical = (UnitFile::BytesPerS, ceiling.bytes.0);
+            claims(&measured(typical), None, bytes, context)
         }
     }
 }
@@ -153,7 +161,7 @@ fn claims(
     bytes: Result<u64, String>,
     context: &Context,
 ) -> Option<ClaimsFile> {
-    let Measured { rounds, check, device, rating, typical: (unit, work) } = *measured;
+    let Measured { rounds, check, device, rating, typical: (ref unit, work) } = *measured;
     if rounds.is_empty() {
         return None;
     }
@@ -181,7 +189,7 @@ fn claims(
             absent.insert("bytes".to_owned(), reason);
         }
     }
-    let typical = typical(unit, work, rounds).filter(|_| invalid.is_none());
+    let typical = typical(unit.clone(), work, rounds).filter(|_| invalid.is_none());
     let provisos = match existence.is_empty() {
         true => Vec::new(),
         false => provisos(context.hypervisor),
@@ -199,11 +207,11 @@ fn provisos(hypervisor: Option<bool>) -> Vec<ProvisoFile> {
     }
 }
 
-fn typical(unit: &str, work: u64, rounds: &[RoundFile]) -> Option<TypicalFile> {
+fn typical(unit: UnitFile, work: u64, rounds: &[RoundFile]) -> Option<TypicalFile> {
     let rates = rates(work, rounds);
     let confidence = stats::lower_bound_confidence(rates.len()).filter(|_| rates.len() > 1)?;
     Some(TypicalFile {
-        unit: unit.into(),
+        unit,
         per_second_at_least: rates.iter().copied().min_by(f64::total_cmp)?,
         confidence,
         n_rounds: rates.len() as u32,
@@ -243,7 +251,7 @@ mod tests {
 
     fn check() -> CheckFile {
         CheckFile {
-            reference: "teacher_forced.v1".into(),
+            reference: ReferenceFile::TeacherForced,
             description: String::new(),
             passes: 4,
             values: 10,
@@ -258,7 +266,7 @@ mod tests {
     }
 
     fn measured<'a>(rounds: &'a [RoundFile], check: Option<&'a CheckFile>) -> Measured<'a> {
-        Measured { rounds, check, device: "cpu", rating: None, typical: ("tokens_per_s", 4) }
+        Measured { rounds, check, device: "cpu", rating: None, typical: (UnitFile::TokensPerS, 4) }
     }
 
     #[test]

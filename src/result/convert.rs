@@ -30,7 +30,7 @@ pub fn case_file(case: &Case, config: &DecoderConfig) -> CaseFile {
         id: case.id(),
         axes: AxesFile {
             model: case.model.clone(),
-            dtype: case.dtype.to_string(),
+            dtype: case.dtype.into(),
             device: case.device.to_string(),
             kernels: Some(match case.kernels {
                 Kernels::Fused => KernelsFile::Fused,
@@ -75,7 +75,7 @@ pub fn case_of(axes: &AxesFile) -> Result<Case, String> {
     };
     Ok(Case {
         model: axes.model.clone(),
-        dtype: axes.dtype.parse()?,
+        dtype: axes.dtype.live()?,
         device: axes.device.parse()?,
         kernels: match axes.kernels {
             Some(KernelsFile::Fused) => Kernels::Fused,
@@ -92,12 +92,12 @@ pub fn case_of(axes: &AxesFile) -> Result<Case, String> {
 pub fn ceiling_file(probe: &Probe, sizes: &ProbeSizes) -> CeilingFile {
     let work = sizes.work(probe.kind);
     let (dtype, gemm_size, working_set_bytes) = match probe.kind {
-        ProbeKind::Gemm { dtype } => (Some(dtype.to_string()), Some(sizes.gemm_size), None),
+        ProbeKind::Gemm { dtype } => (Some(dtype.into()), Some(sizes.gemm_size), None),
         ProbeKind::Memory { .. } => (None, None, Some(sizes.working_set)),
     };
     CeilingFile {
         id: probe.id(),
-        probe: probe.kind.name().into(),
+        probe: probe.kind.into(),
         dtype,
         device: probe.device.to_string(),
         n_threads: probe.n_threads,
@@ -123,8 +123,8 @@ pub fn ceiling_file(probe: &Probe, sizes: &ProbeSizes) -> CeilingFile {
 /// # Errors
 /// What is wrong with it.
 pub fn probe_of(ceiling: &CeilingFile) -> Result<Probe, String> {
-    let dtype = ceiling.dtype.as_deref().map(str::parse).transpose()?;
-    let kind = ProbeKind::from_name(&ceiling.probe, dtype)
+    let dtype = ceiling.dtype.as_ref().map(DtypeFile::live).transpose()?;
+    let kind = ProbeKind::from_name(ceiling.probe.as_str(), dtype)
         .ok_or_else(|| format!("there is no probe `{}` of that kind", ceiling.probe))?;
     Ok(Probe { kind, device: ceiling.device.parse()?, n_threads: ceiling.n_threads })
 }
@@ -149,7 +149,7 @@ pub fn round_file(round: &Round, conditions: Option<ConditionsFile>) -> RoundFil
 /// Checks as result files have them.
 pub fn check_file(checks: &Checks) -> CheckFile {
     CheckFile {
-        reference: checks.reference.id().into(),
+        reference: checks.reference.into(),
         description: checks.reference.description().into(),
         passes: checks.passes,
         values: checks.values,
@@ -182,7 +182,12 @@ fn stop(reason: StopReason) -> StopFile {
 /// What a recorder holds, as result files have it.
 pub fn latency_files(recorder: &Recorder) -> Vec<LatencyFile> {
     let series = recorder.series().iter();
-    series.filter_map(|(metric, histogram)| Series::live(*metric, histogram).file()).collect()
+    series
+        .filter_map(|(metric, histogram)| {
+            let series = Series::live(*metric, histogram);
+            series.file(series.histogram())
+        })
+        .collect()
 }
 
 /// A plan as result files have it.

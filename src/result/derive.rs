@@ -41,7 +41,8 @@ impl Context {
         let caches = cpu.last_level_cache_bytes.map(|last_level| {
             // The levels below are private to a core or shared by a few; each core counts one.
             let top = cpu.caches.iter().map(|cache| cache.level).max().unwrap_or(0);
-            let holds_data = |cache: &&CacheFile| cache.kind != "instruction" && cache.level < top;
+            let holds_data =
+                |cache: &&CacheFile| cache.kind != CacheKindFile::Instruction && cache.level < top;
             let sizes = cpu.caches.iter().filter(holds_data).map(|cache| cache.size_bytes.0);
             let per_core = sizes.fold(0, u64::saturating_add);
             let lower = per_core.saturating_mul(cpu.physical_cores.into());
@@ -64,8 +65,8 @@ pub(super) fn complete(file: &mut ResultFile) {
     let planned_rounds = file.plan.repetitions;
     for ceiling in &mut file.ceilings {
         ceiling.rate = rate(ceiling);
-        ceiling.rating = ceiling.dtype.as_deref().and_then(|dtype| {
-            let axes = (ceiling.device.as_str(), dtype, ceiling.n_threads);
+        ceiling.rating = ceiling.dtype.as_ref().and_then(|dtype| {
+            let axes = (ceiling.device.as_str(), dtype.as_str(), ceiling.n_threads);
             rating::of(&file.environment.cpu, axes, ceiling.flops, &ceiling.rounds)
         });
         ceiling.claims = claims::of_ceiling(ceiling, &context);
@@ -123,12 +124,12 @@ pub(super) fn throughput(case: &CaseFile) -> Option<ThroughputFile> {
 
 fn rate(ceiling: &CeilingFile) -> Option<RateFile> {
     let (unit, work) = match ceiling.gemm_size {
-        Some(_) => ("flops_per_s", ceiling.flops.0),
-        None => ("bytes_per_s", ceiling.bytes.0),
+        Some(_) => (UnitFile::FlopsPerS, ceiling.flops.0),
+        None => (UnitFile::BytesPerS, ceiling.bytes.0),
     };
     let rates = rates(work, &ceiling.rounds);
     Some(RateFile {
-        unit: unit.into(),
+        unit,
         median_per_s: stats::median(&rates)?,
         best_per_s: stats::max(&[rates.clone(), pass_rates(work, &ceiling.rounds)].concat())?,
         interval: interval(&rates),
@@ -163,8 +164,8 @@ fn outliers(values: &[f64]) -> Vec<u32> {
 }
 
 /// Bits of the wider input of the multiply, as it is stored.
-pub(super) fn operand_bits(dtype: &str) -> Option<u32> {
-    dtype.parse::<Dtype>().ok().map(Dtype::bits)
+pub(super) fn operand_bits(dtype: &DtypeFile) -> Option<u32> {
+    dtype.live().ok().map(Dtype::bits)
 }
 
 #[cfg(test)]

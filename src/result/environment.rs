@@ -116,7 +116,7 @@ fn cpu_names() -> (Result<String, String>, Result<String, String>) {
 fn caches(machine: &Machine) -> Result<Vec<CacheFile>, String> {
     let file = |cache: Cache| CacheFile {
         level: cache.level,
-        kind: cache.kind,
+        kind: cache.kind.as_str().into(),
         size_bytes: cache.size_bytes,
         shared_by_threads: cache.shared_by_threads,
     };

@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::result::file::{OutcomeFile, RoundFile, WarmUpFile};
+use crate::result::names::*;
 use crate::units::{Bytes, Flops};
 
 /// What every pass was held against; none that failed is in the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckFile {
-    /// Id of the reference.
-    pub reference: String,
+    /// The reference.
+    pub reference: ReferenceFile,
     /// The reference in words.
     pub description: String,
     /// Passes looked at.
@@ -57,10 +58,10 @@ pub struct ConditionsFile {
 pub struct CeilingFile {
     /// The axes in one word. Unique in the file.
     pub id: String,
-    /// `gemm`, `memory_read`, `memory_copy` or `memory_triad`.
-    pub probe: String,
+    /// What ran.
+    pub probe: ProbeFile,
     /// Number format of both factors; absent for memory.
-    pub dtype: Option<String>,
+    pub dtype: Option<DtypeFile>,
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// Processor threads.
@@ -100,8 +101,8 @@ pub struct CeilingFile {
 /// A rate over rounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RateFile {
-    /// `flops_per_s` or `bytes_per_s`.
-    pub unit: String,
+    /// Operations, or bytes.
+    pub unit: UnitFile,
     /// One value per round.
     pub rounds_per_s: Vec<f64>,
     /// Median of the rounds.
@@ -268,8 +269,8 @@ pub struct ExistenceFile {
     pub round_idx: u32,
     /// … and this pass of the round.
     pub pass_idx: u64,
-    /// Id of the reference that its output was held against.
-    pub check: String,
+    /// What its output was held against.
+    pub check: ReferenceFile,
     /// The floor.
     pub per_second_at_least: f64,
     /// Total processing performance at least: operations per second ÷ 10¹² × `operand_bits`;
@@ -280,8 +281,8 @@ pub struct ExistenceFile {
 /// A one-sided bound on the median of rounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TypicalFile {
-    /// `tokens_per_s`, `flops_per_s` or `bytes_per_s`.
-    pub unit: String,
+    /// Of tokens, operations or bytes.
+    pub unit: UnitFile,
     /// The slowest round.
     pub per_second_at_least: f64,
     /// Chance that the slowest of so many rounds is below the median: 1 − 2⁻ⁿ.
@@ -294,7 +295,7 @@ pub struct TypicalFile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WarningFile {
     /// Which kind.
-    pub kind: String,
+    pub kind: WarningKindFile,
     /// What was seen.
     pub message: String,
     /// What to do about it.

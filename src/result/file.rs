@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::evidence::*;
+pub use super::names::*;
 use crate::result::FormatVersion;
 use crate::units::{Bytes, Flops};
 
@@ -60,7 +61,8 @@ pub struct ToolFile {
     pub opt_level: String,
     /// Built with debug assertions: its figures say nothing about the hardware.
     pub debug_build: bool,
-    /// SHA-256 of the binary that measured.
+    /// SHA-256 of the binary that measured; absent where the system did not show it, and where
+    /// several did.
     #[serde(default)]
     pub binary_sha256: Option<String>,
 }
@@ -103,6 +105,9 @@ pub struct MergedRunFile {
     pub ended: RunEnd,
     /// Its arguments.
     pub command_line: Vec<String>,
+    /// SHA-256 of the binary that ran it; absent where that is not known.
+    #[serde(default)]
+    pub binary_sha256: Option<String>,
     /// The end of its file's chain; absent when the file had none.
     pub integrity_head: Option<String>,
 }
@@ -218,8 +223,8 @@ pub struct CpuFile {
 pub struct CacheFile {
     /// 1 is nearest to the core.
     pub level: u32,
-    /// `data`, `instruction` or `unified`.
-    pub kind: String,
+    /// What it holds.
+    pub kind: CacheKindFile,
     /// Size.
     pub size_bytes: Bytes,
     /// Hardware threads that share it, as the kernel lists them.
@@ -337,7 +342,7 @@ pub struct AxesFile {
     /// A label of `plan.models`.
     pub model: String,
     /// Number format of weights, activations and KV cache.
-    pub dtype: String,
+    pub dtype: DtypeFile,
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// The code that computed; `stock` where it is absent, in files of the time before there was

@@ -6,12 +6,20 @@ use std::collections::BTreeMap;
 use crate::histogram::{self, Buckets, Histogram};
 use crate::measure::Metric;
 use crate::result::convert::histogram_file;
-use crate::result::file::{LatencyFile, OutliersFile};
+use crate::result::file::{HistogramFile, LatencyFile, OutliersFile};
 use crate::stats::{self, Moments};
 
 /// Percentiles that a latency is asked for.
 const PERCENTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
+
+/// The largest sum of squared distances from their mean that values between two extremes have, half
+/// of them at each (Popoviciu, 1935), with room for rounding.
+fn largest_spread(file: &LatencyFile) -> f64 {
+    let half_range = file.max_ns.saturating_sub(file.min_ns) as f64 / 2.0;
+    let rounding = file.max_ns as f64 * 1e-9;
+    file.count as f64 * (half_range * half_range * (1.0 + 1e-9) + rounding * rounding)
+}
 
 /// The values of one metric, with nothing derived from them.
 #[derive(Clone, Debug)]
@@ -65,8 +73,8 @@ impl Series {
             return Err("the mean is not between the extremes".into());
         }
         let spread = file.sum_of_squares_ns2;
-        if !spread.is_finite() || spread < 0.0 {
-            return Err("the sum of squares is no sum of squares".into());
+        if !(0.0..=largest_spread(file)).contains(&spread) {
+            return Err("the sum of squares is not one of values between the extremes".into());
         }
         let moments =
             Moments::from_parts(file.count, file.sum_ns, file.min_ns, file.max_ns, spread);
@@ -92,30 +100,19 @@ impl Series {
         self.histogram.merge(&other.histogram)
     }
 
-    /// Which metric it is.
-    pub fn metric(&self) -> &str {
-        &self.metric
+    /// The buckets as files have them.
+    pub fn histogram(&self) -> HistogramFile {
+        histogram_file(self.histogram.encode(), self.histogram.saturated())
     }
 
-    /// The exact mean; absent when there are no values.
-    pub fn mean_ns(&self) -> Option<f64> {
-        self.histogram.moments().mean()
-    }
-
-    /// A percentile by its name, if it is one that files have and the sample carries it.
-    pub fn percentile_ns(&self, name: &str) -> Option<u64> {
-        let (_, q) = PERCENTILES.into_iter().find(|(known, _)| *known == name)?;
-        let is_carried = self.histogram.moments().count >= stats::min_count_for_quantile(q);
-        self.histogram.quantile(q).filter(|_| is_carried)
-    }
-
-    /// The values and all that they say; absent when there are none.
-    pub fn file(&self) -> Option<LatencyFile> {
+    /// The values, written as `histogram`, and all that they say; absent when there are none.
+    pub fn file(&self, histogram: HistogramFile) -> Option<LatencyFile> {
         let moments = self.histogram.moments();
         let mut percentiles_ns = BTreeMap::new();
         let mut percentiles_absent = BTreeMap::new();
         for (name, q) in PERCENTILES {
-            match self.percentile_ns(name) {
+            let is_carried = moments.count >= stats::min_count_for_quantile(q);
+            match self.histogram.quantile(q).filter(|_| is_carried) {
                 Some(ns) => drop(percentiles_ns.insert(name.into(), ns)),
                 None => {
                     let needed = stats::min_count_for_quantile(q);
@@ -144,7 +141,7 @@ impl Series {
                 low: o.low,
                 high: o.high,
             }),
-            histogram: histogram_file(self.histogram.encode(), self.histogram.saturated()),
+            histogram,
         })
     }
 }

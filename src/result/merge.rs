@@ -12,7 +12,6 @@ use crate::measure;
 use crate::result::derive;
 use crate::result::file::*;
 use crate::result::format::FORMAT_VERSION;
-use crate::result::latency::Series;
 use crate::result::record::{merge_check, merge_latencies};
 
 /// Merges files, each with the path that errors call it by. `command_line` is that of the merge.
@@ -22,11 +21,7 @@ use crate::result::record::{merge_check, merge_latencies};
 pub fn merge(files: Vec<(PathBuf, ResultFile)>, command_line: Vec<String>) -> Result<ResultFile> {
     let mut files = files.into_iter();
     let Some((first_path, first)) = files.next() else { return Err(Error::NothingToMerge) };
-    let mut all = Merging::new(first).map_err(|problem| Error::CannotMerge {
-        first: first_path.clone(),
-        other: first_path.clone(),
-        problem,
-    })?;
+    let mut all = Merging::new(first);
     for (path, file) in files {
         all.add(file).map_err(|problem| Error::CannotMerge {
             first: first_path.clone(),
@@ -39,26 +34,16 @@ pub fn merge(files: Vec<(PathBuf, ResultFile)>, command_line: Vec<String>) -> Re
 
 struct Merging {
     file: ResultFile,
-    /// Of each case.
-    series: Vec<Vec<Series>>,
 }
 
-type Outcome<T = ()> = std::result::Result<T, String>;
+type Outcome = std::result::Result<(), String>;
 
 impl Merging {
-    fn new(mut file: ResultFile) -> Outcome<Self> {
+    fn new(mut file: ResultFile) -> Self {
         if file.run.merged.is_empty() {
             file.run.merged = vec![merged_run(&file)];
         }
-        let series = file
-            .cases
-            .iter()
-            .map(|case| {
-                let mut series = Vec::new();
-                merge_latencies(&mut series, &case.latencies).map(|()| series)
-            })
-            .collect::<Outcome<_>>()?;
-        Ok(Self { file, series })
+        Self { file }
     }
 
     fn add(&mut self, mut other: ResultFile) -> Outcome {
@@ -72,6 +57,10 @@ impl Merging {
             return Err(format!("run {} is in both: its rounds would count twice", run.id));
         }
         self.file.run.merged.extend(runs);
+        // Two builds of one commit: each run has its own in the list.
+        if self.file.tool.binary_sha256 != other.tool.binary_sha256 {
+            self.file.tool.binary_sha256 = None;
+        }
         self.file.run.duration_ns = self.file.run.duration_ns.saturating_add(other.run.duration_ns);
         // Rounds of all runs were planned.
         self.file.plan.repetitions =
@@ -108,17 +97,17 @@ impl Merging {
             self.file.cases.iter().enumerate().map(|(i, case)| (case.id.clone(), i)).collect();
         for case in other.cases {
             let i = index[&case.id];
-            let (ours, series) = (&mut self.file.cases[i], &mut self.series[i]);
+            let ours = &mut self.file.cases[i];
             let of = |problem| format!("case {}: {problem}", case.id);
             merge_checks(&mut ours.check, case.check).map_err(of)?;
-            merge_latencies(series, &case.latencies).map_err(of)?;
+            merge_latencies(&mut ours.latencies, &case.latencies).map_err(of)?;
             ours.outcome = merged_outcome(&ours.outcome, &case.outcome);
             ours.warm_up = ours.warm_up.or(case.warm_up);
             ours.rounds.extend(case.rounds.into_iter().map(renumber));
             if ours.outcome != OutcomeFile::Measured {
                 (ours.warm_up, ours.check) = (None, None);
                 ours.rounds.clear();
-                series.clear();
+                ours.latencies.clear();
             }
         }
         Ok(())
@@ -143,9 +132,6 @@ impl Merging {
             merged,
         };
         file.integrity = None;
-        for (case, series) in file.cases.iter_mut().zip(&self.series) {
-            case.latencies = series.iter().filter_map(Series::file).collect();
-        }
         derive::complete(file);
         self.file
     }
@@ -181,6 +167,7 @@ fn merged_run(file: &ResultFile) -> MergedRunFile {
         finished: file.run.finished.clone(),
         ended: file.run.ended,
         command_line: file.run.command_line.clone(),
+        binary_sha256: file.tool.binary_sha256.clone(),
         integrity_head: file.integrity.as_ref().map(|integrity| integrity.head.clone()),
     }
 }
@@ -253,8 +240,24 @@ pub fn check_same_machine(a: &EnvironmentFile, b: &EnvironmentFile) -> Outcome {
         &b.cpu.last_level_cache_bytes,
         "environment.cpu.last_level_cache_bytes",
     )?;
-    same(&a.cpu.smt_active, &b.cpu.smt_active, "environment.cpu.smt_active")?;
-    same(&a.cpu.governor, &b.cpu.governor, "environment.cpu.governor")?;
+    let (mine, other) = (&a.cpu, &b.cpu);
+    same(&mine.smt_active, &other.smt_active, "environment.cpu.smt_active")?;
+    same(&mine.governor, &other.governor, "environment.cpu.governor")?;
+    same(&mine.vendor, &other.vendor, "environment.cpu.vendor")?;
+    same(&mine.microcode, &other.microcode, "environment.cpu.microcode")?;
+    same(&mine.hypervisor, &other.hypervisor, "environment.cpu.hypervisor")?;
+    same(&mine.sockets, &other.sockets, "environment.cpu.sockets")?;
+    same(&mine.threads_per_core, &other.threads_per_core, "environment.cpu.threads_per_core")?;
+    same(&mine.base_frequency_hz, &other.base_frequency_hz, "environment.cpu.base_frequency_hz")?;
+    same(&mine.max_frequency_hz, &other.max_frequency_hz, "environment.cpu.max_frequency_hz")?;
+    same(&mine.min_frequency_hz, &other.min_frequency_hz, "environment.cpu.min_frequency_hz")?;
+    same(&mine.boost, &other.boost, "environment.cpu.boost")?;
+    same(&mine.numa_nodes, &other.numa_nodes, "environment.cpu.numa_nodes")?;
+    same(&mine.affinity, &other.affinity, "environment.cpu.affinity")?;
+    same(&mine.quota_cpus, &other.quota_cpus, "environment.cpu.quota_cpus")?;
+    same(&a.swap_total_bytes, &b.swap_total_bytes, "environment.swap_total_bytes")?;
+    same(&a.transparent_hugepages, &b.transparent_hugepages, "environment.transparent_hugepages")?;
+    same(&a.clocksource, &b.clocksource, "environment.clocksource")?;
     same(&a.memory_bytes, &b.memory_bytes, "environment.memory_bytes")?;
     same(&a.os, &b.os, "environment.os")?;
     same(&a.kernel, &b.kernel, "environment.kernel")

@@ -14,9 +14,11 @@ mod integrity;
 mod journal;
 mod latency;
 mod merge;
+mod names;
 mod rating;
 mod read;
 mod record;
+mod recount;
 mod roofline;
 mod schema;
 mod signature;
@@ -38,7 +40,7 @@ pub use journal::{
     Journal, Recovered, Replayed, journal_line, journal_path, recover, replay, result_path,
 };
 pub use merge::{check_same_build, check_same_machine, merge};
-pub use read::{parse, read, read_intact, verify_file};
+pub use read::{Reading, parse, read, read_intact, read_verified, verify_file};
 pub use record::{Assembly, Entry, Record};
 pub use schema::schema;
 pub use signature::{SigningKey, read_public_key};

@@ -23,6 +23,23 @@ pub enum Record {
     Resumed {
         /// UTC, RFC 3339.
         at: String,
+        /// SHA-256 of the binary that goes on; absent where the system does not show it.
+        #[serde(default)]
+        binary_sha256: Option<String>,
+    },
+    /// A turn of a case or ceiling begins. Where the next record is not of the same one, the process
+    /// ended during the turn.
+    Began {
+        /// Which.
+        id: String,
+    },
+    /// The run ended by itself. Until then, and after it was taken up again, it counts as
+    /// interrupted.
+    Finished {
+        /// How.
+        ended: RunEnd,
+        /// UTC, RFC 3339.
+        at: String,
     },
     /// A case or ceiling was warmed up.
     WarmUp {
@@ -74,18 +91,19 @@ enum Item {
 pub struct Assembly {
     file: ResultFile,
     items: HashMap<String, Item>,
-    /// Of each case.
-    series: Vec<Vec<Series>>,
     /// The round that was interrupted, of at most one item: a run that is taken up again measures
     /// it anew, and one that is not keeps what there is.
     partial: Option<Partial>,
     last_ns: u64,
+    /// Turns that a case or ceiling began since it last ended one.
+    open_turns: HashMap<String, u32>,
+    finished: Option<RunEnd>,
 }
 
 /// A case or ceiling as it is with the round that was interrupted.
 #[derive(Clone, Debug)]
 enum Partial {
-    Case(usize, Box<CaseFile>, Vec<Series>),
+    Case(usize, Box<CaseFile>),
     Ceiling(usize, Box<CeilingFile>),
 }
 
@@ -103,8 +121,8 @@ impl Assembly {
                 return Err(format!("{id} occurs twice"));
             }
         }
-        let series = vec![Vec::new(); file.cases.len()];
-        Ok(Self { file, items, series, partial: None, last_ns: 0 })
+        let open_turns = HashMap::new();
+        Ok(Self { file, items, partial: None, last_ns: 0, open_turns, finished: None })
     }
 
     /// The file so far, without the round that was interrupted; nothing is derived yet.
@@ -117,6 +135,17 @@ impl Assembly {
         self.last_ns
     }
 
+    /// How the run ended, unless it was cut off or taken up again since.
+    pub fn finished(&self) -> Option<RunEnd> {
+        self.finished
+    }
+
+    /// Turns of a case or ceiling during which the process ended, one after another without a turn
+    /// that came to its end.
+    pub fn n_deaths(&self, id: &str) -> u32 {
+        self.open_turns.get(id).copied().unwrap_or(0)
+    }
+
     /// Takes an event in.
     ///
     /// # Errors
@@ -125,9 +154,25 @@ impl Assembly {
         let item = |id: &String| self.items.get(id).copied().ok_or_else(|| format!("no case {id}"));
         match &entry.record {
             Record::Begin { .. } => return Err("the run begins twice".into()),
-            Record::Resumed { at } => {
+            Record::Resumed { at, binary_sha256 } => {
                 self.partial = None;
+                self.finished = None;
+                self.file.run.ended = RunEnd::Interrupted;
                 self.file.run.resumed.push(at.clone());
+                // Several binaries of one build measured.
+                if binary_sha256.is_some() && *binary_sha256 != self.file.tool.binary_sha256 {
+                    self.file.tool.binary_sha256 = None;
+                }
+            }
+            Record::Began { id } => {
+                item(id)?;
+                *self.open_turns.entry(id.clone()).or_insert(0) += 1;
+            }
+            Record::Finished { ended, at } => {
+                self.open_turns.clear();
+                self.finished = Some(*ended);
+                let run = &mut self.file.run;
+                (run.ended, run.finished, run.duration_ns) = (*ended, at.clone(), entry.at_ns);
             }
             Record::WarmUp { id, warm_up } => {
                 let slot = match item(id)? {
@@ -144,19 +189,18 @@ impl Assembly {
                     return Err(format!("a round of {id} contradicts itself"));
                 }
                 let item = item(id)?;
+                self.open_turns.remove(id);
                 let round_ns = round.start_ns;
                 self.file.run.time_to_first_iteration_ns.get_or_insert(round_ns);
                 let is_partial = round.stop == StopFile::Interrupted;
                 match item {
                     Item::Case(i) if is_partial => {
-                        let (mut case, mut series) =
-                            (Box::new(self.file.cases[i].clone()), self.series[i].clone());
-                        case_with_round(&mut case, &mut series, round, check, latencies)?;
-                        self.partial = Some(Partial::Case(i, case, series));
+                        let mut case = Box::new(self.file.cases[i].clone());
+                        case_with_round(&mut case, round, check, latencies)?;
+                        self.partial = Some(Partial::Case(i, case));
                     }
                     Item::Case(i) => {
-                        let (case, series) = (&mut self.file.cases[i], &mut self.series[i]);
-                        case_with_round(case, series, round, check, latencies)?;
+                        case_with_round(&mut self.file.cases[i], round, check, latencies)?;
                     }
                     Item::Ceiling(i) if is_partial => {
                         let mut ceiling = Box::new(self.file.ceilings[i].clone());
@@ -172,13 +216,15 @@ impl Assembly {
             // fast.
             Record::Ended { id, outcome } => match item(id)? {
                 Item::Case(i) => {
-                    self.series[i].clear();
+                    self.open_turns.remove(id);
                     let case = &mut self.file.cases[i];
                     (case.warm_up, case.check) = (None, None);
                     case.rounds.clear();
+                    case.latencies.clear();
                     case.outcome = outcome.clone();
                 }
                 Item::Ceiling(i) => {
+                    self.open_turns.remove(id);
                     let ceiling = &mut self.file.ceilings[i];
                     (ceiling.warm_up, ceiling.check, ceiling.kernel) = (None, None, None);
                     ceiling.rounds.clear();
@@ -194,17 +240,12 @@ impl Assembly {
     pub fn finish(mut self, ended: RunEnd, finished: String, duration_ns: u64) -> ResultFile {
         match self.partial {
             None => {}
-            Some(Partial::Case(i, case, series)) => {
-                (self.file.cases[i], self.series[i]) = (*case, series);
-            }
+            Some(Partial::Case(i, case)) => self.file.cases[i] = *case,
             Some(Partial::Ceiling(i, ceiling)) => self.file.ceilings[i] = *ceiling,
         }
         self.file.run.ended = ended;
         self.file.run.finished = finished;
         self.file.run.duration_ns = duration_ns;
-        for (case, series) in self.file.cases.iter_mut().zip(&self.series) {
-            case.latencies = series.iter().filter_map(Series::file).collect();
-        }
         derive::complete(&mut self.file);
         self.file
     }
@@ -216,12 +257,11 @@ impl Assembly {
 /// That it does not fit the rounds before it.
 fn case_with_round(
     case: &mut CaseFile,
-    series: &mut Vec<Series>,
     round: &RoundFile,
     check: &CheckFile,
     latencies: &[LatencyFile],
 ) -> Result<(), String> {
-    merge_latencies(series, latencies)?;
+    merge_latencies(&mut case.latencies, latencies)?;
     case.rounds.push(round.clone());
     merge_check(&mut case.check, check)?;
     case.outcome = OutcomeFile::Measured;
@@ -245,17 +285,30 @@ fn ceiling_with_round(
     Ok(())
 }
 
-/// Takes the latencies of a round, or of another file, into those of a case.
+/// Takes the latencies of a round, or of another file, into those of a case. They stay as files
+/// have them: a few bytes of text may stand for a large histogram, and never more than two are held
+/// unpacked.
 ///
 /// # Errors
 /// What is wrong with them, naming the metric.
-pub(super) fn merge_latencies(all: &mut Vec<Series>, more: &[LatencyFile]) -> Result<(), String> {
+pub(super) fn merge_latencies(
+    all: &mut Vec<LatencyFile>,
+    more: &[LatencyFile],
+) -> Result<(), String> {
     for file in more {
         let of = |problem| format!("{}: {problem}", file.metric);
-        let series = Series::of_file(file).map_err(of)?;
-        match all.iter_mut().find(|known| known.metric() == file.metric) {
-            Some(known) => known.merge(&series).map_err(of)?,
-            None => all.push(series),
+        let mut series = Series::of_file(file).map_err(of)?;
+        let known = all.iter_mut().find(|known| known.metric == file.metric);
+        if let Some(known) = &known {
+            let mut first = Series::of_file(known).map_err(of)?;
+            first.merge(&series).map_err(of)?;
+            series = first;
+        }
+        let merged =
+            series.file(series.histogram()).ok_or_else(|| of("it has no values".into()))?;
+        match known {
+            Some(known) => *known = merged,
+            None => all.push(merged),
         }
     }
     Ok(())

@@ -17,21 +17,21 @@ pub(super) fn of_case(
     let flops_per_s = stats::median(&rates(case.work.flops.0, &case.rounds))?;
     let bytes_per_s = stats::median(&rates(case.work.bytes_min.0, &case.rounds))?;
     let axes = &case.axes;
-    let ceiling_of = |probe: &str, dtype: Option<&str>| {
+    let ceiling_of = |probe: ProbeFile, dtype: Option<&DtypeFile>| {
         ceilings.iter().find_map(|ceiling| {
             let is_its = ceiling.probe == probe
-                && ceiling.dtype.as_deref() == dtype
+                && ceiling.dtype.as_ref() == dtype
                 && (&ceiling.device, ceiling.n_threads) == (&axes.device, axes.n_threads);
             let rate = ceiling.rate.as_ref().filter(|rate| rate.best_per_s > 0.0)?;
             is_its.then_some((ceiling, rate.best_per_s))
         })
     };
-    let compute = ceiling_of("gemm", Some(&axes.dtype));
+    let compute = ceiling_of(ProbeFile::Gemm, Some(&axes.dtype));
     let walk = Bytes(case.work.bytes_min.0 / case.work.forward_passes.unwrap_or(1).max(1));
     // Where the machine does not tell its caches, they may serve anything.
     let in_cache =
         caches.is_none_or(|caches| walk.0 < caches.last_level_bytes.saturating_mul(CACHE_MULTIPLE));
-    let read = ceiling_of("memory_read", None);
+    let read = ceiling_of(ProbeFile::MemoryRead, None);
     let memory = read.filter(|_| !in_cache);
 
     let compute_share = compute.map(|(_, best)| flops_per_s / best);
@@ -44,8 +44,12 @@ pub(super) fn of_case(
         _ => None,
     };
     let shares: Vec<f64> = [compute_share, memory_share].into_iter().flatten().collect();
-    let rating =
-        rating::of(cpu, (&axes.device, &axes.dtype, axes.n_threads), case.work.flops, &case.rounds);
+    let rating = rating::of(
+        cpu,
+        (&axes.device, axes.dtype.as_str(), axes.n_threads),
+        case.work.flops,
+        &case.rounds,
+    );
     let mut roofline = RooflineFile {
         flops_per_s,
         bytes_per_s,
@@ -75,7 +79,7 @@ struct Best {
 /// bandwidth that they would be if all of them crossed.
 fn sentence(
     roofline: &RooflineFile,
-    dtype: &str,
+    dtype: &DtypeFile,
     best: &Best,
     caches: Option<(Bytes, Option<f64>)>,
 ) -> String {

@@ -7,6 +7,7 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, 
 use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
 
 use crate::error::{Error, Result};
+use crate::result::read::check_regular;
 
 /// A private key.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ impl SigningKey {
     /// # Errors
     /// [`Error::Read`] or [`Error::Key`].
     pub fn read(path: &Path) -> Result<Self> {
+        check_regular(path)?;
         let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
         let key = ed25519_dalek::SigningKey::from_pkcs8_pem(&text).map_err(|_| Error::Key {
             path: path.into(),
@@ -66,6 +68,7 @@ impl SigningKey {
 /// # Errors
 /// [`Error::Read`] or [`Error::Key`].
 pub fn read_public_key(path: &Path) -> Result<String> {
+    check_regular(path)?;
     let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
     let key = VerifyingKey::from_public_key_pem(&text).map_err(|_| Error::Key {
         path: path.into(),

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::measure;
 use crate::plan::Plan;
 use crate::result::journal::{Journal, journal_path};
+use crate::result::read::parse;
 
 /// Where a result file will go.
 #[derive(Clone, Debug)]
@@ -117,13 +118,17 @@ impl Destination {
     }
 
     /// Writes `text` beside its place, flushes it to the disk, and renames it into place. Gives
-    /// the path it has.
+    /// the path it has. What could not be read again is not written.
     ///
     /// # Errors
-    /// [`Error::Write`], and nothing is left behind; or [`Error::OutputExists`] if a file has
+    /// [`Error::ResultFile`] or [`Error::Write`], and nothing is left behind; or [`Error::OutputExists`] if a file has
     /// appeared since.
     pub fn write(&self, text: &str) -> Result<PathBuf> {
         let failed = || Error::write(&self.path);
+        parse(text).map_err(|problem| Error::ResultFile {
+            path: self.path.clone(),
+            problem: format!("it is not written, since it could not be read again: {problem}"),
+        })?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".benchinf-");
         // A temporary file is private by default; a result is for others to read.

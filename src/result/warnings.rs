@@ -106,21 +106,21 @@ fn clock_change<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Opt
 }
 
 impl Warning {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> WarningKindFile {
         match self {
-            Warning::Drift(Drift::Trend { .. }) => "trend",
-            Warning::Drift(Drift::Step { .. }) => "step",
-            Warning::ClockChange { .. } => "clock_change",
-            Warning::Throttled { .. } => "throttled",
-            Warning::OtherLoad { .. } => "other_load",
-            Warning::Steal { .. } => "steal",
-            Warning::Noisy { .. } => "noisy",
-            Warning::FewRounds { .. } => "few_rounds",
-            Warning::ShortPasses { .. } => "short_passes",
-            Warning::WarmUpCutShort => "warm_up_cut_short",
-            Warning::CeilingUnderMeasured { .. } => "ceiling_under_measured",
-            Warning::AboveRating { .. } => "above_rating",
-            Warning::PartialRound { .. } => "partial_round",
+            Warning::Drift(Drift::Trend { .. }) => WarningKindFile::Trend,
+            Warning::Drift(Drift::Step { .. }) => WarningKindFile::Step,
+            Warning::ClockChange { .. } => WarningKindFile::ClockChange,
+            Warning::Throttled { .. } => WarningKindFile::Throttled,
+            Warning::OtherLoad { .. } => WarningKindFile::OtherLoad,
+            Warning::Steal { .. } => WarningKindFile::Steal,
+            Warning::Noisy { .. } => WarningKindFile::Noisy,
+            Warning::FewRounds { .. } => WarningKindFile::FewRounds,
+            Warning::ShortPasses { .. } => WarningKindFile::ShortPasses,
+            Warning::WarmUpCutShort => WarningKindFile::WarmUpCutShort,
+            Warning::CeilingUnderMeasured { .. } => WarningKindFile::CeilingUnderMeasured,
+            Warning::AboveRating { .. } => WarningKindFile::AboveRating,
+            Warning::PartialRound { .. } => WarningKindFile::PartialRound,
         }
     }
 
@@ -235,7 +235,7 @@ impl Warning {
 
     fn file(&self) -> WarningFile {
         WarningFile {
-            kind: self.kind().into(),
+            kind: self.kind(),
             message: self.message(),
             advice: self.advice().into(),
             figures: self.figures(),

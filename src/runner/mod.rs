@@ -27,7 +27,7 @@ use crate::result::file::RunEnd;
 use crate::workload;
 
 pub use items::{Item, ItemState, items};
-pub use recorded::{begin, note_resumed, resume, run_recorded};
+pub use recorded::{begin, is_open, note_resumed, recorded, resume, run_recorded};
 
 /// What is going on, for whoever watches.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use crate::case::DeviceSpec;
 use crate::error::{Error, Result};
 use crate::measure::{self, Clock as _, MonotonicClock, OffsetClock};
 use crate::model::ModelSpec;
@@ -92,30 +93,51 @@ fn environment() -> EnvironmentFile {
     environment
 }
 
-/// Measures what is still to be done, writing each record to the journal, and gives the result.
-/// Time goes on where the last record left it.
+/// Measures what is still to be done, writing each record to the journal and into `assembly`. Time
+/// goes on where the last record left it.
 ///
 /// # Errors
-/// As [`run`]; the journal keeps what was measured until then.
+/// As [`run`]; journal and assembly keep what was measured until then.
 pub fn run_recorded(
     plan: &Plan,
-    mut assembly: Assembly,
+    assembly: &mut Assembly,
     journal: &mut Journal,
     interrupted: &AtomicBool,
     watch: &mut (dyn FnMut(Event) + Send),
-) -> Result<ResultFile> {
+) -> Result<()> {
     let clock = OffsetClock::new(MonotonicClock::default(), assembly.last_ns());
     let states = items(plan, Some(assembly.file()));
+    let contradiction = |path: &Path, problem| Error::JournalFile { path: path.into(), problem };
     let mut record = |at_ns, record| {
         let entry = Entry { at_ns, record };
         journal.append(&entry)?;
-        assembly
-            .apply(&entry)
-            .map_err(|problem| Error::JournalFile { path: journal.path().into(), problem })
+        assembly.apply(&entry).map_err(|problem| contradiction(journal.path(), problem))
     };
     let observers = Observers { interrupted, watch, record: &mut record };
     let ended = run(plan, states, &clock, observers)?;
-    Ok(assembly.finish(ended, measure::utc_now().to_string(), clock.now_ns()))
+    let at = measure::utc_now().to_string();
+    let entry = Entry { at_ns: clock.now_ns(), record: Record::Finished { ended, at } };
+    // All that was measured is in the journal. On a disk that is full by now it lacks this word
+    // alone, and the result may go to another one.
+    let _ = journal.append(&entry);
+    assembly.apply(&entry).map_err(|problem| contradiction(journal.path(), problem))
+}
+
+/// The result of what was recorded, as far as it goes.
+pub fn recorded(assembly: Assembly) -> ResultFile {
+    let (run, at_ns) = (&assembly.file().run, assembly.last_ns());
+    let at = match assembly.finished() {
+        Some(_) => run.finished.clone(),
+        // It was cut off; this is when its last record was made, but for pauses.
+        None => {
+            let started = run.started.parse::<jiff::Timestamp>().ok();
+            let length = jiff::SignedDuration::from_nanos(i64::try_from(at_ns).unwrap_or(0));
+            let last = started.and_then(|started| started.checked_add(length).ok());
+            last.map_or_else(|| run.finished.clone(), |last| last.to_string())
+        }
+    };
+    let ended = assembly.finished().unwrap_or(RunEnd::Interrupted);
+    assembly.finish(ended, at, at_ns)
 }
 
 /// Reads a journal back and makes its plan again, if this is still the build, the machine, and the
@@ -136,29 +158,71 @@ pub fn resume(path: &Path) -> Result<(Plan, Assembly, Journal)> {
                 "{problem}; the rounds of two builds or machines are not one measurement"
             ))
         })?;
-    let plan = plan_of(assembly.file(), &cannot)?;
+    let plan = plan_of(&assembly, &cannot)?;
     Ok((plan, assembly, journal))
 }
 
-/// Notes in the journal that the run goes on.
+/// Whether a run that was read back has something left to measure: rounds, and time for them.
+pub fn is_open(plan: &Plan, assembly: &Assembly) -> bool {
+    let file = assembly.file();
+    let of_ceilings = file.ceilings.iter().map(|c| (&c.outcome, c.rounds.len()));
+    let mut all = of_ceilings.chain(file.cases.iter().map(|c| (&c.outcome, c.rounds.len())));
+    let is_open = |(outcome, n_rounds): (&OutcomeFile, usize)| {
+        let may_run = *outcome == OutcomeFile::Measured || result::is_not_yet(outcome);
+        may_run && (n_rounds as u64) < u64::from(plan.settings.repetitions)
+    };
+    !matches!(assembly.finished(), Some(RunEnd::Completed | RunEnd::TimeUp)) && all.any(is_open)
+}
+
+/// Notes in the journal that the run goes on, and what it goes on without: what ended the process
+/// twice, and what no longer fits the memory.
 ///
 /// # Errors
 /// [`Error::Journal`].
 pub fn note_resumed(plan: &Plan, assembly: &mut Assembly, journal: &mut Journal) -> Result<()> {
-    // A run that only lacks its result file writes nothing: the disk may still be full.
-    if items(plan, Some(assembly.file())).iter().all(|item| item.is_done(plan)) {
-        return Ok(());
-    }
     let at = measure::utc_now().to_string();
-    let entry = Entry { at_ns: assembly.last_ns(), record: Record::Resumed { at } };
-    journal.append(&entry)?;
-    assembly
-        .apply(&entry)
-        .map_err(|problem| Error::JournalFile { path: journal.path().into(), problem })
+    let binary_sha256 =
+        assembly.file().tool.binary_sha256.as_ref().and(result::tool().binary_sha256);
+    let mut records = vec![Record::Resumed { at, binary_sha256 }];
+    let file = assembly.file();
+    let ids = file.ceilings.iter().map(|ceiling| &ceiling.id);
+    for id in ids.chain(file.cases.iter().map(|case| &case.id)) {
+        if is_deadly(assembly, id) {
+            let outcome = OutcomeFile::Failed { reason: DEADLY.into() };
+            records.push(Record::Ended { id: id.clone(), outcome });
+        }
+    }
+    let cases = plan.cases.iter().zip(&file.cases).map(|(p, c)| (&p.skip, &c.id, &c.outcome));
+    let probes = plan.probes.iter().zip(&file.ceilings).map(|(p, c)| (&p.skip, &c.id, &c.outcome));
+    for (skip, id, outcome) in cases.chain(probes) {
+        if let (Some(reason), true) =
+            (skip, result::is_not_yet(outcome) && !is_deadly(assembly, id))
+        {
+            let outcome = OutcomeFile::Skipped { reason: reason.clone() };
+            records.push(Record::Ended { id: id.clone(), outcome });
+        }
+    }
+    for record in records {
+        let entry = Entry { at_ns: assembly.last_ns(), record };
+        journal.append(&entry)?;
+        assembly
+            .apply(&entry)
+            .map_err(|problem| Error::JournalFile { path: journal.path().into(), problem })?;
+    }
+    Ok(())
+}
+
+/// Why something is not tried a third time.
+const DEADLY: &str =
+    "the process ended while it ran, twice in a row: killed, or for want of memory";
+
+fn is_deadly(assembly: &Assembly, id: &str) -> bool {
+    assembly.n_deaths(id) >= 2
 }
 
 /// The plan that a file was measured by.
-fn plan_of(file: &ResultFile, cannot: &dyn Fn(String) -> Error) -> Result<Plan> {
+fn plan_of(assembly: &Assembly, cannot: &dyn Fn(String) -> Error) -> Result<Plan> {
+    let file = assembly.file();
     let mut models = Vec::new();
     for model in &file.plan.models {
         let argument = if model.origin == result::BUILTIN { &model.label } else { &model.origin };
@@ -169,10 +233,13 @@ fn plan_of(file: &ResultFile, cannot: &dyn Fn(String) -> Error) -> Result<Plan> 
         }
         models.push(spec);
     }
-    // What was never tried may be tried now; what could not be run still cannot.
-    let skip = |outcome: &OutcomeFile| match outcome {
+    // What was never tried may be tried now; what could not be run still cannot, and what is done
+    // needs no memory.
+    let skip = |id: &str, outcome: &OutcomeFile, n_rounds: usize| match outcome {
         OutcomeFile::Skipped { reason } if !result::is_not_yet(outcome) => Some(reason.clone()),
-        _ => None,
+        OutcomeFile::Failed { reason } => Some(reason.clone()),
+        _ if n_rounds as u64 >= u64::from(file.plan.repetitions) => Some("it is measured".into()),
+        _ => is_deadly(assembly, id).then(|| DEADLY.into()),
     };
     let mut cases = Vec::new();
     for case in &file.cases {
@@ -183,12 +250,17 @@ fn plan_of(file: &ResultFile, cannot: &dyn Fn(String) -> Error) -> Result<Plan> 
         if result::case_file(&live, &models[model_idx].config).work != case.work {
             return Err(cannot(format!("case {} is counted otherwise by this build", case.id)));
         }
-        cases.push(PlannedCase { case: live, model_idx, skip: skip(&case.outcome) });
+        cases.push(PlannedCase {
+            case: live,
+            model_idx,
+            skip: skip(&case.id, &case.outcome, case.rounds.len()),
+        });
     }
     let mut probes = Vec::new();
     for ceiling in &file.ceilings {
         let probe = result::probe_of(ceiling).map_err(cannot)?;
-        probes.push(PlannedProbe { probe, skip: skip(&ceiling.outcome) });
+        let skip = skip(&ceiling.id, &ceiling.outcome, ceiling.rounds.len());
+        probes.push(PlannedProbe { probe, skip });
     }
     let n_threads = |planned: &PlannedProbe| planned.probe.n_threads;
     let of_cases = cases.iter().map(|planned| planned.case.n_threads);
@@ -198,7 +270,26 @@ fn plan_of(file: &ResultFile, cannot: &dyn Fn(String) -> Error) -> Result<Plan> 
     }
     let sizes = probe_sizes(file);
     let settings = result::settings_of(&file.plan).map_err(cannot)?;
-    Plan::from_parts(models, cases, (probes, sizes), settings, None)
+    let free_memory = match settings.device {
+        DeviceSpec::Cpu => result::available_memory(),
+        DeviceSpec::Cuda { .. } => None,
+    };
+    let probes = (probes, sizes);
+    let planned =
+        Plan::from_parts(models.clone(), cases.clone(), probes.clone(), settings, free_memory);
+    match planned {
+        // What was measured is not lost for want of memory for the rest.
+        Err(error @ Error::OutOfMemory { .. })
+            if file.cases.iter().any(|c| !c.rounds.is_empty()) =>
+        {
+            let reason = error.to_string();
+            for planned in &mut cases {
+                planned.skip.get_or_insert_with(|| reason.clone());
+            }
+            Plan::from_parts(models, cases, probes, settings, None)
+        }
+        planned => planned,
+    }
 }
 
 /// The sizes with which a file's probes ran.

@@ -127,6 +127,8 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
     /// One round of one item; what goes wrong in it ends the item and not the run.
     fn turn_or_failure(&mut self, idx: usize, round_idx: u32, threads: &mut Threads) -> Result<()> {
         let n_threads = self.items[idx].n_threads;
+        // Should this turn end the process, whoever resumes the run sees which it was.
+        self.record(Record::Began { id: self.items[idx].id.clone() })?;
         let turn = AssertUnwindSafe(|| threads.run(n_threads, || self.turn(idx, round_idx)));
         let reason = match std::panic::catch_unwind(turn) {
             Ok(turn) => match turn? {

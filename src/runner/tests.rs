@@ -8,7 +8,9 @@ use crate::case::{DeviceSpec, Kernels};
 use crate::measure::ManualClock;
 use crate::model::ModelSpec;
 use crate::plan::{Axes, Resources, Settings};
-use crate::result::file::{CaseFile, OutcomeFile, ResultFile, StopFile};
+use crate::result::file::{
+    CaseFile, OutcomeFile, ReferenceFile, ResultFile, StopFile, WarningKindFile,
+};
 use crate::result::{Assembly, Entry};
 
 fn settings() -> Settings {
@@ -97,7 +99,8 @@ fn rounds_are_interleaved_checked_and_all_measured() {
         assert_eq!((warm_up.passes, warm_up.steady), (1, Some(false)));
         let check = case.check.as_ref().unwrap();
         assert_eq!((check.passes, check.values), (3, 512));
-        assert!(check.max_error <= check.tolerance && check.reference == "chunked_prefill.v1");
+        assert!(check.max_error <= check.tolerance);
+        assert_eq!(check.reference, ReferenceFile::ChunkedPrefill);
         for round in &case.rounds {
             let conditions = serde_json::to_value(round.conditions.as_ref().unwrap()).unwrap();
             for (key, value) in conditions.as_object().unwrap() {
@@ -165,12 +168,14 @@ fn a_round_that_was_interrupted_is_flagged_or_measured_anew() {
     assert_eq!(round.stop, StopFile::Interrupted);
     assert!((1..15).contains(&round.passes), "{}", round.passes);
     let kinds = |case: &CaseFile| case.warnings.iter().map(|w| w.kind.clone()).collect::<Vec<_>>();
-    assert!(kinds(&partial.cases[1]).iter().any(|kind| *kind == "partial_round"));
+    assert!(kinds(&partial.cases[1]).iter().any(|kind| *kind == WarningKindFile::PartialRound));
     assert_eq!(partial.cases[1].latencies[0].count, round.iterations);
 
     // Whoever goes on measures it whole.
     let at = "2026-01-01T00:00:01Z".to_owned();
-    assembly.apply(&Entry { at_ns: 1_000_000, record: Record::Resumed { at } }).unwrap();
+    assembly
+        .apply(&Entry { at_ns: 1_000_000, record: Record::Resumed { at, binary_sha256: None } })
+        .unwrap();
     assert_eq!(assembly.file().cases[1].rounds.len(), 0);
     let (whole, _, rounds) = run_from(&plan, assembly.file().clone(), None);
     assert_eq!(rounds[0], "0 tg2@d3");

@@ -162,6 +162,19 @@ fn every_file_says_what_it_is_for() {
 }
 
 #[test]
+fn the_scanner_stops_at_tests_and_nowhere_else() {
+    let inline = "use crate::plan;\n#[cfg(test)]\npub(crate) mod tests {\nuse crate::ghost;";
+    assert_eq!(imports(inline), ["plan"]);
+    let beside = "#[cfg(test)]\nmod tests;\nuse crate::plan;\n#[cfg(test)]\n#[path = \"x\"]\nmod x {\ncrate::ghost";
+    assert_eq!(imports(beside), ["plan"]);
+    // Files whose tests are declared at their head.
+    for (name, known) in [("runner/mod.rs", "workload"), ("kernels/gemm/mod.rs", "kernels")] {
+        let (_, text) = sources().into_iter().find(|(file, _)| file == name).expect("it is there");
+        assert!(imports(&text).iter().any(|import| import == known), "{name}");
+    }
+}
+
+#[test]
 fn the_import_scanner_sees_every_form() {
     let text = "use crate::error::{Error, Result};\nuse crate::{report, result};\n\
                 // use crate::ghost;\nlet x = crate::units::Bytes(1);\nuse crate::plan;";
@@ -183,9 +196,19 @@ fn sources() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Lines that are neither comments nor tests.
+/// Lines that are neither comments nor tests: all up to the first test module that stands in the
+/// file itself. One that has a file of its own takes its line alone.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    let body = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let is_inline = |rest: &str| {
+        let next =
+            rest.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+        next.is_some_and(|line| {
+            line.trim_start_matches("pub(crate) ").starts_with("mod ") && line.ends_with('{')
+        })
+    };
+    let tests = text.match_indices("#[cfg(test)]");
+    let end = tests.map(|(at, it)| (at, &text[at + it.len()..])).find(|(_, rest)| is_inline(rest));
+    let body = end.map_or(text, |(at, _)| &text[..at]);
     body.lines().map(str::trim_start).filter(|line| !line.starts_with("//"))
 }
 

@@ -200,12 +200,27 @@ fn files_of_another_machine_build_or_precision_are_not_merged() {
     altered(&|f| f.environment.cpu.model = Some("other".into()), "environment.cpu.model differs");
     altered(&|f| f.tool.version += "9", "tool.version differs");
     altered(&|f| f.plan.models[0].config_sha256 = None, "config_sha256 differs");
-    altered(&|f| f.cases[0].work.flops.0 += 1, "work differs");
+    altered(&|f| f.cases[0].work.flops.0 += 1, "its work is not that of its model's shape");
     altered(
         &|f| f.cases[0].latencies[0].histogram.significant_figures = 2,
         "histograms of different precision: 2 significant figures",
     );
     altered(&|f| f.cases[0].latencies[0].definition += "x", "is defined as");
+    altered(&|f| f.environment.cpu.quota_cpus = Some(1.5), "environment.cpu.quota_cpus differs");
+    altered(&|f| f.environment.cpu.affinity = Some("1".into()), "environment.cpu.affinity differs");
+    altered(&|f| f.environment.cpu.boost = Some(true), "environment.cpu.boost differs");
+    // Two builds of one clean commit: the merged file names both, and neither as its own.
+    let mut files = [file.clone(), file.clone()];
+    for (i, file) in files.iter_mut().enumerate() {
+        file.run.id += &i.to_string();
+        file.tool.dirty = Some(false);
+        file.tool.binary_sha256 = Some(i.to_string().repeat(64));
+    }
+    let [a, b] = files;
+    let merged = result::merge(vec![("a".into(), a), ("b".into(), b)], vec![]).unwrap();
+    assert_eq!(merged.tool.binary_sha256, None);
+    let of_runs = merged.run.merged.iter().map(|run| run.binary_sha256.as_deref().unwrap());
+    assert!(of_runs.eq(["0".repeat(64), "1".repeat(64)]));
 }
 
 #[test]
@@ -384,4 +399,119 @@ fn what_cannot_be_resumed_is_refused_in_plain_words() {
     says(&sandbox, "--resume j.json", 2, "j.json exists already");
     says(&sandbox, "--resume j.json -m tiny", 2, "cannot be used with");
     says(&sandbox, "--resume nothing.json", 2, "cannot read nothing.json.journal");
+}
+
+/// Runs under a shell that lets no file grow beyond so many blocks of 512 bytes, as if the disk were
+/// full.
+#[cfg(unix)]
+fn on_a_full_disk(sandbox: &Sandbox, blocks: u64, args: &str) -> (i32, String) {
+    let output = std::process::Command::new("sh")
+        .current_dir(sandbox.path(""))
+        .args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\"", &blocks.to_string()])
+        .arg(env!("CARGO_BIN_EXE_benchinf"))
+        .args(args.split(' '))
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_is_an_error_that_keeps_what_was_measured() {
+    let sandbox = Sandbox::new();
+    let args = "-m tiny -p 4 -n 0 -r 60 --min-time 0 --no-ceilings -q --out full.json";
+    let (code, said) = on_a_full_disk(&sandbox, 60, args);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("error: cannot write the journal full.json.journal"), "{said}");
+    assert!(said.contains("--resume full.json.journal` goes on from there"), "{said}");
+    let journal = std::fs::read(sandbox.path("full.json.journal")).unwrap();
+    assert!(journal.ends_with(b"\n") && journal.len() <= 60 * 512);
+    let n_rounds = |name: &str| {
+        let file = result::read(&sandbox.path(name)).unwrap();
+        (file.run.ended, file.cases[0].rounds.len())
+    };
+    let recorded = result::replay(journal.as_slice()).unwrap();
+    let recorded = recorded.assembly.file().cases[0].rounds.len();
+    assert!((1..60).contains(&recorded));
+    // While the disk is full, what there is goes elsewhere; then the run goes on.
+    let (_, said) = on_a_full_disk(&sandbox, 60, "--resume full.json -q --out elsewhere.json");
+    assert_eq!(n_rounds("elsewhere.json"), (result::file::RunEnd::Interrupted, recorded), "{said}");
+    sandbox.benchinf("--resume full.json -q --out full.json --force").assert().success();
+    assert_eq!(n_rounds("full.json"), (result::file::RunEnd::Completed, 60));
+    assert_eq!(sandbox.files(), ["elsewhere.json", "full.json"]);
+}
+
+/// The lines of a journal, the first `n` of them, and these events.
+#[cfg(unix)]
+fn with_events(journal: &[u8], n: usize, events: &[serde_json::Value]) -> Vec<u8> {
+    let lines: Vec<&[u8]> = journal.split_inclusive(|byte| *byte == b'\n').take(n).collect();
+    let last: serde_json::Value = serde_json::from_slice(lines[n - 1]).unwrap();
+    let mut sha256 = last["sha256"].as_str().unwrap().to_owned();
+    let mut journal = lines.concat();
+    for event in events {
+        let entry = serde_json::json!({"at_ns": 1_000_000_000, "record": event});
+        let (line, digest) = result::journal_line(&sha256, &entry);
+        journal.extend(line.into_bytes());
+        sha256 = digest;
+    }
+    journal
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_whose_time_was_up_is_written_without_touching_the_journal() {
+    let sandbox = Sandbox::new();
+    let whole = journal(&sandbox);
+    let n_lines = whole.split(|byte| *byte == b'\n').count() - 1;
+    let finished =
+        serde_json::json!({"event": "finished", "ended": "time_up", "at": "2026-01-01T00:00:00Z"});
+    let ended = with_events(&whole, n_lines, &[finished]);
+    std::fs::write(sandbox.path("j.json.journal"), &ended).unwrap();
+    let rounds = result::replay(ended.as_slice()).unwrap().assembly.file().cases[0].rounds.len();
+    // Not a byte more fits into the journal.
+    let blocks = ended.len() as u64 / 512;
+    let (code, said) = on_a_full_disk(&sandbox, blocks, "--resume j.json -q --out elsewhere.json");
+    assert_eq!(code, 0, "{said}");
+    let file = result::read(&sandbox.path("elsewhere.json")).unwrap();
+    assert_eq!(
+        (file.run.ended, file.cases[0].rounds.len()),
+        (result::file::RunEnd::TimeUp, rounds)
+    );
+    assert_eq!((file.run.finished.as_str(), file.run.resumed.len()), ("2026-01-01T00:00:00Z", 0));
+    assert!(!sandbox.path("j.json.journal").exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn what_ends_the_process_twice_is_not_tried_again() {
+    let sandbox = Sandbox::new();
+    let whole = journal(&sandbox);
+    let replayed = result::replay(whole.as_slice()).unwrap();
+    let id = replayed.assembly.file().cases[0].id.clone();
+    let began = serde_json::json!({"event": "began", "id": id});
+    let resumed = serde_json::json!({"event": "resumed", "at": "2026-01-01T00:00:00Z"});
+    let deaths = |n_lines, events: &[serde_json::Value]| {
+        let journal = with_events(&whole, n_lines, events);
+        result::replay(journal.as_slice()).unwrap().assembly.n_deaths(&id)
+    };
+    assert_eq!(deaths(1, &[]), 0);
+    assert_eq!(deaths(1, &[began.clone(), resumed.clone()]), 1);
+    // Rounds that came to their end in between do not count, nor does an end by Ctrl-C.
+    let lines = whole.split_inclusive(|byte| *byte == b'\n');
+    let is_round = |line: &[u8]| line.windows(15).any(|text| text == b"\"event\":\"round\"");
+    let first_round = lines.clone().position(is_round).unwrap();
+    assert_eq!(deaths(first_round, &[]), 1);
+    assert_eq!(deaths(first_round + 1, &[]), 0);
+    let finished = serde_json::json!({"event": "finished", "ended": "interrupted", "at": ""});
+    assert_eq!(deaths(1, &[began.clone(), finished]), 0);
+
+    let twice = [began.clone(), resumed, began];
+    std::fs::write(sandbox.path("j.json.journal"), with_events(&whole, 1, &twice)).unwrap();
+    sandbox.benchinf("--resume j.json -q").assert().code(1);
+    let file = result::read(&sandbox.path("j.json")).unwrap();
+    let result::file::OutcomeFile::Failed { reason } = &file.cases[0].outcome else {
+        panic!("{:?}", file.cases[0].outcome);
+    };
+    assert!(reason.contains("twice in a row"), "{reason}");
+    assert_eq!(sandbox.files(), ["j.json"]);
 }

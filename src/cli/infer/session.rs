@@ -61,9 +61,20 @@ pub(super) fn resume(path: &Path, args: &ResultArgs) -> Result<ExitCode> {
             Destination::resumed(result_path)
         }
     };
-    runner::note_resumed(&plan, &mut assembly, &mut journal)?;
     let progress = ProgressLine::new(args.quiet);
-    finish(&plan, assembly, journal, &Session { destination, key, progress, args })
+    let session = Session { destination, key, progress, args };
+    if !runner::is_open(&plan, &assembly) {
+        return keep(runner::recorded(assembly), journal, &session);
+    }
+    match runner::note_resumed(&plan, &mut assembly, &mut journal) {
+        Ok(()) => finish(&plan, assembly, journal, &session),
+        // A disk that is still full must not cost what is in the journal already.
+        Err(error @ Error::Journal { .. }) if journal.has_results() => {
+            session.progress.warn(&format!("{error}; writing what it has"));
+            keep(runner::recorded(assembly), journal, &session)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The journal and the result file that a path stands for, whichever of them it names.
@@ -83,30 +94,38 @@ struct Session<'a> {
 
 fn finish(
     plan: &Plan,
-    assembly: Assembly,
+    mut assembly: Assembly,
     mut journal: Journal,
     session: &Session,
 ) -> Result<ExitCode> {
-    let Session { destination, key, progress, args } = session;
+    let progress = &session.progress;
     if result::is_debug_build() {
         progress.warn("this is a debug build; its figures say nothing about the hardware");
     }
-    let has_rounds = |journal: &Journal| journal.n_records() > 1;
     let outcome = stop_on_ctrl_c().and_then(|interrupted| {
         let mut watch = |event: Event| show(progress, event);
-        runner::run_recorded(plan, assembly, &mut journal, &interrupted, &mut watch)
+        runner::run_recorded(plan, &mut assembly, &mut journal, &interrupted, &mut watch)
     });
     progress.clear();
-    let mut result = match outcome {
-        Ok(result) => result,
-        Err(error) => {
-            if !has_rounds(&journal) {
-                let _ = journal.remove();
+    match outcome {
+        Ok(()) => keep(runner::recorded(assembly), journal, session),
+        Err(error) if journal.has_results() => {
+            // A disk that is full for the journal may have room for the result.
+            if matches!(error, Error::Journal { .. }) {
+                let _ = keep(runner::recorded(assembly), journal, session);
             }
-            return Err(error);
+            Err(error)
         }
-    };
+        Err(error) => {
+            let _ = journal.remove();
+            Err(error)
+        }
+    }
+}
 
+/// Writes a result in its place and prints it.
+fn keep(mut result: ResultFile, journal: Journal, session: &Session) -> Result<ExitCode> {
+    let Session { destination, key, progress, args } = session;
     let text = result::seal(&mut result, key.as_ref());
     // A full disk must not cost the figures, nor a closed pipe the word about the disk.
     let written = destination.write(&text);
@@ -117,7 +136,7 @@ fn finish(
         source: Box::new(error),
     })?;
     progress.say(&format!("result file: {}", path.display()));
-    if result.run.ended == RunEnd::Interrupted && has_rounds(&journal) {
+    if result.run.ended == RunEnd::Interrupted && journal.has_results() {
         progress.say(&format!("to go on: benchinf run --resume {}", goes_on_from.display()));
     } else {
         journal.remove()?;

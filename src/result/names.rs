@@ -1,0 +1,229 @@
+//! Names that have a fixed set of values in files, each with an escape for what newer minor versions
+//! add: a reader keeps such a name and makes nothing of it. The schema lists the known ones alone.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::case::Dtype;
+use crate::measure::Reference;
+use crate::probe::{Access, ProbeKind};
+
+/// Makes an enum of names, and the name of each value.
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        pub enum $name {
+            $($(#[$of])* #[serde(rename = $text)] $variant,)+
+            /// What a newer minor version added.
+            #[serde(untagged)]
+            #[schemars(skip)]
+            Other(String),
+        }
+
+        impl $name {
+            /// The name in files.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)+
+                    Self::Other(name) => name,
+                }
+            }
+
+            /// Whether this build knows it.
+            pub fn is_known(&self) -> bool {
+                !matches!(self, Self::Other(_))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+names! {
+    /// A number format.
+    DtypeFile {
+        /// IEEE 754 binary32.
+        F32 = "f32",
+        /// IEEE 754 binary16.
+        F16 = "f16",
+        /// bfloat16.
+        Bf16 = "bf16",
+    }
+}
+
+names! {
+    /// A probe.
+    ProbeFile {
+        /// A square matrix product.
+        Gemm = "gemm",
+        /// Reading memory.
+        MemoryRead = "memory_read",
+        /// Copying memory.
+        MemoryCopy = "memory_copy",
+        /// `a = b + s·c` in memory.
+        MemoryTriad = "memory_triad",
+    }
+}
+
+names! {
+    /// What a rate counts.
+    UnitFile {
+        /// Tokens.
+        TokensPerS = "tokens_per_s",
+        /// Dense operations.
+        FlopsPerS = "flops_per_s",
+        /// Bytes between memory and processor.
+        BytesPerS = "bytes_per_s",
+    }
+}
+
+names! {
+    /// What a cache holds.
+    CacheKindFile {
+        /// Data.
+        Data = "data",
+        /// Instructions.
+        Instruction = "instruction",
+        /// Both.
+        Unified = "unified",
+    }
+}
+
+names! {
+    /// What outputs are held against. A reference that is made another way gets another name.
+    ReferenceFile {
+        /// The same prompt in chunks, each attending to the cached ones before it.
+        ChunkedPrefill = "chunked_prefill.v1",
+        /// The same tokens, picks included, in forward passes over many.
+        TeacherForced = "teacher_forced.v1",
+        /// The same computation once more, which proves nothing.
+        Repeated = "repeated.v1",
+        /// Entries of a product, in double precision.
+        ProductEntries = "product_entries.v1",
+        /// The sum of all words, known since they were written.
+        WordSum = "word_sum.v1",
+        /// Words drawn anew for each pass, spoiled before it.
+        SpoiledWords = "spoiled_words.v1",
+    }
+}
+
+names! {
+    /// A kind of warning.
+    WarningKindFile {
+        /// Times grow or shrink all the way.
+        Trend = "trend",
+        /// Times are of one size before some point, and of another after it.
+        Step = "step",
+        /// A core ran at different speeds.
+        ClockChange = "clock_change",
+        /// The processor throttled.
+        Throttled = "throttled",
+        /// Other processes took processor time.
+        OtherLoad = "other_load",
+        /// The hypervisor gave processor time to others.
+        Steal = "steal",
+        /// Rounds differ much.
+        Noisy = "noisy",
+        /// Too few rounds for an interval of note.
+        FewRounds = "few_rounds",
+        /// Passes are short for the clock.
+        ShortPasses = "short_passes",
+        /// Warm-up ended before passes were steady.
+        WarmUpCutShort = "warm_up_cut_short",
+        /// A case is above the ceiling it was held against.
+        CeilingUnderMeasured = "ceiling_under_measured",
+        /// The case computed faster than the processor can by its rating.
+        AboveRating = "above_rating",
+        /// A round was interrupted and is shorter than the others.
+        PartialRound = "partial_round",
+    }
+}
+
+impl DtypeFile {
+    /// The live format.
+    ///
+    /// # Errors
+    /// That this build does not know it.
+    pub fn live(&self) -> Result<Dtype, String> {
+        match self {
+            Self::F32 => Ok(Dtype::F32),
+            Self::F16 => Ok(Dtype::F16),
+            Self::Bf16 => Ok(Dtype::BF16),
+            Self::Other(name) => Err(format!("`{name}` is not one of f32, f16, bf16")),
+        }
+    }
+}
+
+impl From<Dtype> for DtypeFile {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+            Dtype::F16 => Self::F16,
+            Dtype::BF16 => Self::Bf16,
+        }
+    }
+}
+
+impl From<ProbeKind> for ProbeFile {
+    fn from(kind: ProbeKind) -> Self {
+        match kind {
+            ProbeKind::Gemm { .. } => Self::Gemm,
+            ProbeKind::Memory { access: Access::Read } => Self::MemoryRead,
+            ProbeKind::Memory { access: Access::Copy } => Self::MemoryCopy,
+            ProbeKind::Memory { access: Access::Triad } => Self::MemoryTriad,
+        }
+    }
+}
+
+impl From<Reference> for ReferenceFile {
+    fn from(reference: Reference) -> Self {
+        match reference {
+            Reference::ChunkedPrefill => Self::ChunkedPrefill,
+            Reference::TeacherForced => Self::TeacherForced,
+            Reference::Repeated => Self::Repeated,
+            Reference::ProductEntries => Self::ProductEntries,
+            Reference::WordSum => Self::WordSum,
+            Reference::SpoiledWords => Self::SpoiledWords,
+        }
+    }
+}
+
+impl From<&str> for CacheKindFile {
+    fn from(kind: &str) -> Self {
+        match kind {
+            "data" => Self::Data,
+            "instruction" => Self::Instruction,
+            "unified" => Self::Unified,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_live_ones_and_new_ones_are_kept() {
+        for (name, dtype) in Dtype::NAMES {
+            let file = DtypeFile::from(dtype);
+            assert_eq!((file.as_str(), file.live()), (name, Ok(dtype)));
+        }
+        let memory = Access::ALL.map(|access| ProbeKind::Memory { access });
+        for kind in [&memory[..], &[ProbeKind::Gemm { dtype: Dtype::F16 }]].concat() {
+            assert_eq!(ProbeFile::from(kind).as_str(), kind.name());
+        }
+        let read = |text: &str| serde_json::from_str::<UnitFile>(text).unwrap();
+        assert_eq!(read("\"bytes_per_s\""), UnitFile::BytesPerS);
+        let newer = read("\"joules_per_s\"");
+        assert_eq!((newer.as_str(), newer.is_known()), ("joules_per_s", false));
+        assert_eq!(serde_json::to_string(&newer).unwrap(), "\"joules_per_s\"");
+        assert_eq!(serde_json::to_string(&UnitFile::FlopsPerS).unwrap(), "\"flops_per_s\"");
+        assert!(serde_json::from_str::<UnitFile>("7").is_err());
+    }
+}
