@@ -139,7 +139,10 @@ fn journal(small: &ResultFile, clock: &MonotonicClock) -> Result<()> {
         tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("target can be written to");
     let mut journal = Journal::create(&directory.path().join("x.json.journal"))?;
     let case = &small.cases[1];
-    let mut times_ms = Vec::new();
+    // What the disk takes for as many bytes, whoever writes them, in turns with the journal.
+    let mut file = std::fs::File::create(directory.path().join("bytes")).expect("it can be made");
+    let (mut times_ms, mut disk_ms) = (Vec::new(), Vec::new());
+    let mut written = 0;
     for at_ns in 0..N_RECORDS as u64 {
         let record = Record::Round {
             id: case.id.clone(),
@@ -151,17 +154,14 @@ fn journal(small: &ResultFile, clock: &MonotonicClock) -> Result<()> {
         let begin_ns = clock.now_ns();
         journal.append(&Entry { at_ns, record })?;
         times_ms.push((clock.now_ns() - begin_ns) as f64 / 1e6);
-    }
-    // What the disk takes for as many bytes, whoever writes them.
-    let len = std::fs::metadata(journal.path()).expect("it is there").len() as usize / N_RECORDS;
-    let mut file = tempfile::tempfile_in(directory.path()).expect("target can be written to");
-    let mut disk_ms = Vec::new();
-    for _ in 0..N_RECORDS {
+
+        let len = std::fs::metadata(journal.path()).expect("it is there").len() - written;
         let begin_ns = clock.now_ns();
-        file.write_all(&vec![b'x'; len])
+        file.write_all(&vec![b'x'; len as usize])
             .and_then(|()| file.sync_data())
             .expect("target can be written to");
         disk_ms.push((clock.now_ns() - begin_ns) as f64 / 1e6);
+        written += len;
     }
     let [median, disk] = [&times_ms, &disk_ms].map(|ms| stats::median(ms).unwrap_or(f64::NAN));
     println!(

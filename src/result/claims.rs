@@ -20,7 +20,7 @@ const OPERATIONS: &str = "dense_operations.v1";
 
 /// Bytes of a working set that no cache can hold, each once per walk through it, less all that
 /// caches could have kept from the walk before, and all that they could hold back at the end.
-const BYTES: &str = "bytes_beyond_caches.v1";
+const BYTES: &str = "bytes_beyond_caches.v2";
 
 /// Whether this build counts by that definition.
 pub(super) fn is_known(definition: &str) -> bool {
