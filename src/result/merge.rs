@@ -254,6 +254,7 @@ pub fn check_same_machine(a: &EnvironmentFile, b: &EnvironmentFile) -> Outcome {
     same(&mine.boost, &other.boost, "environment.cpu.boost")?;
     same(&mine.numa_nodes, &other.numa_nodes, "environment.cpu.numa_nodes")?;
     same(&mine.affinity, &other.affinity, "environment.cpu.affinity")?;
+    same(&mine.all_caches_bytes, &other.all_caches_bytes, "environment.cpu.all_caches_bytes")?;
     same(&mine.quota_cpus, &other.quota_cpus, "environment.cpu.quota_cpus")?;
     same(&a.swap_total_bytes, &b.swap_total_bytes, "environment.swap_total_bytes")?;
     same(&a.transparent_hugepages, &b.transparent_hugepages, "environment.transparent_hugepages")?;
