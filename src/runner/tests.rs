@@ -168,7 +168,7 @@ fn a_round_that_was_interrupted_is_flagged_or_measured_anew() {
     assert_eq!(round.stop, StopFile::Interrupted);
     assert!((1..15).contains(&round.passes), "{}", round.passes);
     let kinds = |case: &CaseFile| case.warnings.iter().map(|w| w.kind.clone()).collect::<Vec<_>>();
-    assert!(kinds(&partial.cases[1]).iter().any(|kind| *kind == WarningKindFile::PartialRound));
+    assert!(kinds(&partial.cases[1]).contains(&WarningKindFile::PartialRound));
     assert_eq!(partial.cases[1].latencies[0].count, round.iterations);
 
     // Whoever goes on measures it whole.
