@@ -72,7 +72,12 @@ impl Describing<'_> {
     fn tpp(&self, device: &Device) -> Interval {
         if let Some(published) = &device.tpp_published {
             let basis = self.basis(BasisKind::Published, published, Some("TPP as published"));
-            return Interval::point(End::new(published.value, basis));
+            let end = End::new(published.value, basis);
+            return match published.precision {
+                Precision::Stated | Precision::Rough => Interval::point(end),
+                Precision::AtLeast => Interval { lower: end, ..Interval::default() },
+                Precision::AtMost => Interval { upper: end, ..Interval::default() },
+            };
         }
         let Some(computed) = device.tpp_computed() else { return Interval::default() };
         let is_any = |precision| {
@@ -120,7 +125,7 @@ impl Describing<'_> {
         }
         if let Some(kind) = &device.memory_kind {
             let text = format!("its memory is {kind}");
-            flags.push((Flag::HasHbm, kind.starts_with("HBM").into(), basis(text)));
+            flags.push((Flag::HasHbm, has_hbm(kind), basis(text)));
         }
         if !device.rates.is_empty() {
             let text = "it multiplies, so it is not memory".to_owned();
@@ -144,11 +149,22 @@ impl Describing<'_> {
     }
 }
 
+/// Whether memory of this kind, in its maker's words, has stacks of HBM.
+fn has_hbm(kind: &str) -> Truth {
+    let kind = kind.to_uppercase();
+    match ["HBM", "DDR", "SRAM"].into_iter().find(|known| kind.contains(known)) {
+        Some("HBM") => Truth::True,
+        Some(_) => Truth::False,
+        None => Truth::Unknown,
+    }
+}
+
 /// Whether it is a general-purpose processor, where its name tells.
 fn is_cpu(device: &Device) -> Option<bool> {
     let named = |words: &[&str]| words.iter().any(|word| device.name.contains(word));
     match device.vendor.as_str() {
         "Intel" | "AMD" if named(&["Xeon", "EPYC", "Ryzen", "Core"]) => Some(true),
+        _ if named(&["CPU", "Grace", "Kunpeng", "Axion"]) => None,
         "Intel" if !named(&["Gaudi", "Max"]) => None,
         "AMD" if !named(&["MI"]) => None,
         "Intel" | "AMD" | "NVIDIA" | "Google" | "Huawei" | "Cambricon" | "Biren" => Some(false),
@@ -165,4 +181,44 @@ fn peak(rate: &Rate) -> Option<PeakRate> {
         bits: rate.format.bits(),
         tera_ops_per_s: figure.range().1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(lines: &str) -> Specification {
+        let source = "[[source]]\nid = \"s\"\ntitle = \"S\"\ngrade = \"secondary\"\n";
+        let text = format!("{source}[[device]]\nname = \"X\"\nvendor = \"V\"\n{lines}");
+        let catalogue = Catalogue::parse(&text, std::path::Path::new("mine.toml")).unwrap();
+        specification(&catalogue, &catalogue.devices()[0], "mine.toml")
+    }
+
+    #[test]
+    fn a_published_bound_bounds_one_end() {
+        for (words, ends) in [
+            ("", (4700.0, 4700.0)),
+            (", \"at_least\"", (4700.0, f64::INFINITY)),
+            (", \"at_most\"", (0.0, 4700.0)),
+        ] {
+            let tpp = described(&format!("tpp_published = [4700, \"s\"{words}]")).tpp;
+            assert_eq!((tpp.at_least(), tpp.at_most()), ends, "{words}");
+        }
+    }
+
+    #[test]
+    fn stacks_are_known_by_their_name_however_it_is_written() {
+        for (kind, wanted) in [
+            ("HBM3e", Truth::True),
+            ("hbm3", Truth::True),
+            ("4x HBM3", Truth::True),
+            ("LPDDR5X + HBM3", Truth::True),
+            ("GDDR7", Truth::False),
+            ("8ch DDR5-4800", Truth::False),
+            ("192 MB SRAM", Truth::False),
+            ("stacked", Truth::Unknown),
+        ] {
+            assert_eq!(has_hbm(kind), wanted, "{kind}");
+        }
+    }
 }

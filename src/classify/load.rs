@@ -15,6 +15,7 @@ use crate::classify::interval::{Basis, End, Interval};
 use crate::classify::kleene::Truth;
 use crate::classify::metric::{Flag, Metric, nearest_word};
 use crate::classify::parse;
+use crate::classify::read_bounded;
 use crate::classify::rules::{
     Circuit, Enforcement, Kind, Paragraph, Period, Role, RuleSet, Span, Vector, sort,
 };
@@ -45,7 +46,7 @@ pub fn read(path: &Path) -> Result<Vec<RuleSet>> {
         }
     }
     let one = |path: &std::path::PathBuf| {
-        let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
+        let text = read_bounded(path, MAX_BYTES)?;
         parse(&text, &path.display().to_string())
     };
     let sets = paths.iter().map(one).collect::<Result<Vec<_>>>()?;

@@ -128,7 +128,17 @@ pub fn facts(
         (Metric::IoBandwidthAll, &all_io),
         (Metric::AppWt, &app),
     ] {
-        facts.set_metric(metric, of_metric(metric, specified, declared, floors));
+        let package = of_metric(metric, specified, declared, floors);
+        let interval = match (circuit, metric) {
+            (Circuit::Package, _) | (_, Metric::AppWt) => package,
+            (Circuit::Board, Metric::DramBandwidth) => {
+                on_a_board(package, declared.packages_per_board, floors.is_some())
+            }
+            // Links between packages of a board are not links of the board, and how many of them
+            // those are is not known.
+            (Circuit::Board, _) => Interval { lower: None, upper: None, ..package },
+        };
+        facts.set_metric(metric, interval);
     }
     for (metric, _) in &declared.metrics {
         if facts.metric(*metric) == &Interval::default() {
@@ -266,6 +276,12 @@ mod tests {
         assert_eq!(of(&declared, None), (18944.0, 18944.0));
         let floor = End::new(800.0, Basis::declared("x")).unwrap();
         assert_eq!(of(&declared, Some(&[(Metric::Tpp, floor)])), (800.0, 18944.0));
+        // Memory adds up as well; links do not, and what leaves the board is not known.
+        let (dram_bandwidth, io_bandwidth) = (point(4000.0), point(900.0));
+        let both = Specification { dram_bandwidth, io_bandwidth, ..Default::default() };
+        let board = facts(Some(&both), &declared, None, Circuit::Board);
+        assert_eq!(ends(&board, Metric::DramBandwidth), (32_000.0, 32_000.0));
+        assert_eq!(ends(&board, Metric::IoBandwidth), (0.0, f64::INFINITY));
     }
 
     #[test]

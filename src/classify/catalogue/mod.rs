@@ -21,7 +21,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use crate::classify::read_bounded;
 use crate::error::{Error, Result};
+
+/// Bytes of the largest device file that is read.
+const MAX_BYTES: usize = 16 << 20;
 
 pub use device::{Clock, Device, DieArea, Marketing, OperandFormat, Rate, Term, Tpp, TppUpper};
 pub use figure::{Figure, Grade, Precision, Source};
@@ -48,12 +52,12 @@ impl Catalogue {
         &CATALOGUE
     }
 
-    /// Reads a device file.
+    /// Reads a device file of 16 MiB at most.
     ///
     /// # Errors
     /// [`Error::Read`] if it cannot be opened, else as [`Catalogue::parse`].
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
+        let text = read_bounded(path, MAX_BYTES)?;
         Self::parse(&text, path)
     }
 
