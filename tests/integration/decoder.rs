@@ -95,16 +95,12 @@ proptest! {
             .map(|salt| (0..(n_tokens + n_more) as u32).map(|i| (i * i + salt) % 31).collect())
             .into();
         let passes: Vec<usize> = std::iter::once(n_tokens).chain(vec![1; n_more]).collect();
-        // Whether positions, masks and weights are right shows in f32. Half formats are held to what
-        // `golden.rs` allows them: stock kernels round every activation to them and ours do not, and
-        // in layers of a few numbers nothing averages that out.
-        for (dtype, tolerance) in [(Dtype::F32, 1e-5), (Dtype::F16, 2e-2), (Dtype::BF16, 2e-1)] {
-            let [fused, stock] = [Kernels::Fused, Kernels::Stock]
-                .map(|kernels| logits(&decoder(&spec, kernels, dtype), &rows, &passes));
-            for (fused, stock) in fused.iter().zip(&stock) {
-                let distance = distance(fused, stock);
-                prop_assert!(distance < tolerance, "{dtype}: {distance:e}");
-            }
+        // In f32: with a few numbers to a layer, the rounding of half formats is not averaged out.
+        // Those are held to f32 on a real shape below, and to transformers in `golden.rs`.
+        let [fused, stock] = [Kernels::Fused, Kernels::Stock]
+            .map(|kernels| logits(&decoder(&spec, kernels, Dtype::F32), &rows, &passes));
+        for (fused, stock) in fused.iter().zip(&stock) {
+            prop_assert!(distance(fused, stock) < 1e-5, "{:e}", distance(fused, stock));
         }
     }
 }
