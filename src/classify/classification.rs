@@ -123,10 +123,13 @@ pub fn classify<'a>(subject: &'a Subject<'a>, terms: &'a Terms) -> Classificatio
     };
     let shown = of(floors);
     let specified = (floors.is_some() && specification.is_some()).then(|| of(None));
+    // What was altered since it was written proves nothing.
+    let is_proof = subject.taint.is_empty();
     let standing = |ladder: &'a Ladder| {
-        (ladder, ladder.standing(shown.package.metric(ladder.metric), floors.is_some()))
+        let is_shown = floors.is_some() && is_proof;
+        (ladder, ladder.standing(shown.package.metric(ladder.metric), is_shown))
     };
-    let cases = subject.evidence.as_ref().map(|e| ladder::cases(e, &terms.ladders));
+    let cases = subject.evidence.as_ref().map(|e| ladder::cases(e, &terms.ladders, is_proof));
     let with_references = |standing: CaseStanding<'a>| {
         let bounds = reference::bounds(standing.case, &terms.references);
         (standing, bounds)

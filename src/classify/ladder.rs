@@ -161,12 +161,16 @@ pub struct CaseRung {
 }
 
 /// Every case with claims.
-pub fn cases<'a>(evidence: &Evidence<'a>, ladders: &[Ladder]) -> Vec<CaseStanding<'a>> {
+pub fn cases<'a>(
+    evidence: &Evidence<'a>,
+    ladders: &[Ladder],
+    is_proof: bool,
+) -> Vec<CaseStanding<'a>> {
     let cases = evidence
         .sources
         .iter()
         .flat_map(|source| source.file.cases.iter().map(move |case| (source.name, case)));
-    cases.filter_map(|(source, case)| of_case(source, case, evidence, ladders)).collect()
+    cases.filter_map(|(source, case)| of_case(source, case, evidence, ladders, is_proof)).collect()
 }
 
 fn of_case<'a>(
@@ -174,6 +178,7 @@ fn of_case<'a>(
     case: &'a CaseFile,
     evidence: &Evidence<'a>,
     ladders: &[Ladder],
+    is_proof: bool,
 ) -> Option<CaseStanding<'a>> {
     let record = evidence::of_case(case)?;
     let packages = f64::from(evidence.packages?);
@@ -204,7 +209,7 @@ fn of_case<'a>(
                     threshold: rung.threshold,
                     tokens_per_s: tokens_per_s * (rung.threshold / floor),
                     factor: rung.threshold / floor,
-                    is_proved: rung.is_reached_by(floor),
+                    is_proved: is_proof && rung.is_reached_by(floor),
                 }));
             }
             (None, Some(_)) => {

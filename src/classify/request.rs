@@ -178,7 +178,11 @@ fn rule_sets(request: &Request) -> Result<Vec<RuleSet>> {
             value: day.to_string(),
             problem: first.map_or_else(
                 || "there is no rule set".into(),
-                |first| format!("no rule set was in force; the first began on {first}"),
+                |first| {
+                    format!(
+                        "none of these rule sets goes back that far; the first begins on {first}"
+                    )
+                },
             ),
         });
     }

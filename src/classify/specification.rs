@@ -47,7 +47,7 @@ pub struct Specification {
 }
 
 /// What the user says of the devices, which takes precedence over specifications.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Declarations {
     /// Metrics: `--declare transistors=28e9`.
     pub metrics: Vec<(Metric, f64)>,
@@ -57,23 +57,11 @@ pub struct Declarations {
     pub unknown: Vec<Flag>,
     /// `--die-area`, mm².
     pub die_area_mm2: Option<f64>,
-    /// Devices that share memory by hardware coherence in one computer: what APP adds up.
-    pub coherent_devices: u32,
+    /// Devices that share memory by hardware coherence in one computer: what APP adds up. Unless
+    /// declared it is one at least, and nothing bounds it from above.
+    pub coherent_devices: Option<u32>,
     /// Packages on one circuit board, for rule sets that add those up.
     pub packages_per_board: Option<u32>,
-}
-
-impl Default for Declarations {
-    fn default() -> Self {
-        Declarations {
-            metrics: Vec::new(),
-            flags: Vec::new(),
-            unknown: Vec::new(),
-            die_area_mm2: None,
-            coherent_devices: 1,
-            packages_per_board: None,
-        }
-    }
 }
 
 /// What one host interface adds to the links at most, both directions, GB/s: PCI Express 5.0 and
@@ -120,8 +108,11 @@ pub fn facts(
     }
     facts.set_metric(Metric::Tpp, tpp);
     let all_io = all_io(&specification.io_bandwidth, specification.year);
-    let app = app(&specification.fp64_tera_ops_per_s, facts.flag(Flag::VectorProcessor).truth)
-        .times(f64::from(declared.coherent_devices), "devices in one coherent computer");
+    let device = app(&specification.fp64_tera_ops_per_s, facts.flag(Flag::VectorProcessor).truth);
+    let app = match declared.coherent_devices {
+        Some(devices) => device.times(f64::from(devices), "devices in one coherent computer"),
+        None => Interval { upper: None, ..device },
+    };
     for (metric, specified) in [
         (Metric::DramBandwidth, &specification.dram_bandwidth),
         (Metric::IoBandwidth, &specification.io_bandwidth),
@@ -251,7 +242,7 @@ mod tests {
         ] {
             let specification =
                 Specification { fp64_tera_ops_per_s: point(fp64), ..Default::default() };
-            let mut declared = Declarations { coherent_devices: n, ..Default::default() };
+            let mut declared = Declarations { coherent_devices: Some(n), ..Default::default() };
             let open = facts(Some(&specification), &declared, None, Circuit::Package);
             let (low, high) = ends(&open, Metric::AppWt);
             assert!((low - expected / 3.0).abs() < 1e-9 && (high - expected).abs() < 1e-9);
@@ -262,6 +253,17 @@ mod tests {
             );
             assert!(low == high && (high - expected).abs() < 1e-9, "{fp64}: {high}");
         }
+    }
+
+    #[test]
+    fn a_computer_may_have_more_devices_than_one() {
+        let specification =
+            Specification { fp64_tera_ops_per_s: point(67.0), ..Default::default() };
+        let mut declared = Declarations::default();
+        declared.flags = vec![(Flag::VectorProcessor, true)];
+        let facts = facts(Some(&specification), &declared, None, Circuit::Package);
+        let (low, high) = ends(&facts, Metric::AppWt);
+        assert!((low - 60.3).abs() < 1e-9 && high == f64::INFINITY, "{low} {high}");
     }
 
     #[test]

@@ -137,9 +137,9 @@ pub(super) struct ClassifyArgs {
     pub(super) packages: Option<u32>,
 
     /// Devices that share memory by hardware coherence in one computer, for adjusted peak
-    /// performance.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) coherent_devices: u32,
+    /// performance; without it nothing bounds that from above.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) coherent_devices: Option<u32>,
 
     /// What counts as an integrated circuit, whatever rule sets say.
     #[arg(long, value_name = "WHAT", value_enum)]

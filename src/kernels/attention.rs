@@ -21,7 +21,7 @@ use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
 use crate::kernels::memory::Buffer;
 use crate::kernels::pool::Pool;
-use crate::kernels::simd::{Kernel, Simd, dispatch, exp};
+use crate::kernels::simd::{Kernel, Simd, dispatch, exp, tile_rows};
 
 /// Positions whose scores are held at a time.
 const CHUNK: usize = 128;
@@ -226,7 +226,7 @@ impl KvPanels {
         assert!(n_queries <= last_position + 1, "queries stand at positions");
 
         let group = n_heads / n_kv_heads;
-        let (n_rows, tile_rows) = (n_queries * group, instructions.tile_rows());
+        let (n_rows, tile_rows) = (n_queries * group, tile_rows(instructions));
         let n_tiles = n_rows.div_ceil(tile_rows);
         let n_whole = batch_size * n_kv_heads * n_tiles;
         let wanted = TASKS_PER_THREAD * pool.n_threads();

@@ -17,7 +17,8 @@ pub enum Instructions {
 }
 
 impl Instructions {
-    const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
+    /// All of them, best first.
+    pub(super) const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
 
     /// The best set of this machine.
     pub fn detect() -> Self {
@@ -66,22 +67,6 @@ impl Instructions {
             Self::Avx2 => "avx2+fma",
             Self::Portable => "portable",
         }
-    }
-
-    /// Rows of activations that are multiplied at a time.
-    pub(super) fn tile_rows(self) -> usize {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 | Self::Avx512 => 12,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => 6,
-            _ => 2,
-        }
-    }
-
-    /// Whether products of pairs of bf16 are one instruction.
-    pub(super) fn has_bf16_dot(self) -> bool {
-        self == Self::Avx512Bf16
     }
 
     /// Every kernel calls this before it executes anything of the set.

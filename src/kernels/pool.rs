@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::thread::{JoinHandle, Thread};
 
-/// Looks for work before a worker sleeps: some 50 µs.
+/// Looks for work before a worker sleeps: longer than the short operations of a step take.
 const SPINS: u32 = 4_000;
 /// Looks before a waiting thread offers its core to others.
 const SPINS_BEFORE_YIELD: u32 = 20_000;

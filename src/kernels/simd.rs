@@ -107,6 +107,34 @@ pub(super) fn dispatch<K: Kernel>(instructions: Instructions, kernel: K) -> K::O
     }
 }
 
+/// [`Simd::TILE_ROWS`] of `instructions`.
+pub(super) fn tile_rows(instructions: Instructions) -> usize {
+    struct TileRows;
+    impl Kernel for TileRows {
+        type Output = usize;
+
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> usize {
+            S::TILE_ROWS
+        }
+    }
+    dispatch(instructions, TileRows)
+}
+
+/// [`Simd::HAS_BF16_DOT`] of `instructions`.
+pub(super) fn has_bf16_dot(instructions: Instructions) -> bool {
+    struct HasBf16Dot;
+    impl Kernel for HasBf16Dot {
+        type Output = bool;
+
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> bool {
+            S::HAS_BF16_DOT
+        }
+    }
+    dispatch(instructions, HasBf16Dot)
+}
+
 /// Plain Rust, in arrays that a compiler makes vectors of.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;

@@ -125,6 +125,14 @@ impl Decoder {
         picks.map_err(Error::engine(RUNNING))
     }
 
+    /// The instruction set that our own kernels use.
+    pub fn kernel(&self) -> Option<&'static str> {
+        match self {
+            Self::Fused(decoder) => Some(decoder.instructions().name()),
+            Self::Stock(_) => None,
+        }
+    }
+
     /// The format that its products round their operands to.
     pub fn dtype(&self) -> DType {
         match self {

@@ -51,6 +51,7 @@ pub fn case_file(case: &Case, config: &DecoderConfig) -> CaseFile {
         },
         clock: Some(ClockFile::HostMonotonic),
         outcome: not_yet(),
+        kernel: None,
         warm_up: None,
         rounds: Vec::new(),
         throughput: None,

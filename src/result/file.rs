@@ -314,6 +314,9 @@ pub struct CaseFile {
     pub clock: Option<ClockFile>,
     /// What became of it.
     pub outcome: OutcomeFile,
+    /// Instruction set of our own kernels; absent where they did not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
     /// The warm-up, if there was one.
     pub warm_up: Option<WarmUpFile>,
     /// The rounds that were measured, in order.

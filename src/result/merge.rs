@@ -80,12 +80,9 @@ impl Merging {
             let ours = self.file.ceilings.iter_mut().find(|ours| ours.id == ceiling.id);
             let ours = ours.ok_or_else(|| format!("ceiling {} is only in one", ceiling.id))?;
             let of = |problem| format!("ceiling {}: {problem}", ceiling.id);
-            same(&ours.kernel, &ceiling.kernel, "kernel")
-                .or_else(only_if_both_measured(ours, &ceiling))
-                .map_err(of)?;
+            merge_kernel(&mut ours.kernel, ceiling.kernel).map_err(of)?;
             merge_checks(&mut ours.check, ceiling.check).map_err(of)?;
             ours.outcome = merged_outcome(&ours.outcome, &ceiling.outcome);
-            ours.kernel = ours.kernel.take().or(ceiling.kernel);
             ours.warm_up = ours.warm_up.or(ceiling.warm_up);
             ours.rounds.extend(ceiling.rounds.into_iter().map(renumber));
             if ours.outcome != OutcomeFile::Measured {
@@ -99,13 +96,14 @@ impl Merging {
             let i = index[&case.id];
             let ours = &mut self.file.cases[i];
             let of = |problem| format!("case {}: {problem}", case.id);
+            merge_kernel(&mut ours.kernel, case.kernel).map_err(of)?;
             merge_checks(&mut ours.check, case.check).map_err(of)?;
             merge_latencies(&mut ours.latencies, &case.latencies).map_err(of)?;
             ours.outcome = merged_outcome(&ours.outcome, &case.outcome);
             ours.warm_up = ours.warm_up.or(case.warm_up);
             ours.rounds.extend(case.rounds.into_iter().map(renumber));
             if ours.outcome != OutcomeFile::Measured {
-                (ours.warm_up, ours.check) = (None, None);
+                (ours.warm_up, ours.check, ours.kernel) = (None, None, None);
                 ours.rounds.clear();
                 ours.latencies.clear();
             }
@@ -149,15 +147,13 @@ fn extreme<'a>(times: impl Iterator<Item = &'a String>, wanted: Ordering) -> Str
         .unwrap_or_default()
 }
 
-/// A kernel is known only where a probe was measured.
-fn only_if_both_measured<'a>(
-    ours: &'a CeilingFile,
-    theirs: &'a CeilingFile,
-) -> impl FnOnce(String) -> Outcome + 'a {
-    move |problem| match ours.kernel.is_some() && theirs.kernel.is_some() {
-        true => Err(problem),
-        false => Ok(()),
+/// A kernel is known only where something was measured.
+fn merge_kernel(ours: &mut Option<String>, theirs: Option<String>) -> Outcome {
+    if ours.is_some() && theirs.is_some() {
+        return same(ours, &theirs, "kernel");
     }
+    *ours = ours.take().or(theirs);
+    Ok(())
 }
 
 fn merged_run(file: &ResultFile) -> MergedRunFile {

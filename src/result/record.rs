@@ -56,7 +56,7 @@ pub enum Record {
         round: Box<RoundFile>,
         /// What its passes were held against.
         check: CheckFile,
-        /// The kernel that ran, of a ceiling.
+        /// The instruction set of our own kernels, if they ran.
         kernel: Option<String>,
         /// Its latencies, of a case.
         latencies: Vec<LatencyFile>,
@@ -196,11 +196,11 @@ impl Assembly {
                 match item {
                     Item::Case(i) if is_partial => {
                         let mut case = Box::new(self.file.cases[i].clone());
-                        case_with_round(&mut case, round, check, latencies)?;
+                        case_with_round(&mut case, round, check, kernel, latencies)?;
                         self.partial = Some(Partial::Case(i, case));
                     }
                     Item::Case(i) => {
-                        case_with_round(&mut self.file.cases[i], round, check, latencies)?;
+                        case_with_round(&mut self.file.cases[i], round, check, kernel, latencies)?;
                     }
                     Item::Ceiling(i) if is_partial => {
                         let mut ceiling = Box::new(self.file.ceilings[i].clone());
@@ -218,7 +218,7 @@ impl Assembly {
                 Item::Case(i) => {
                     self.open_turns.remove(id);
                     let case = &mut self.file.cases[i];
-                    (case.warm_up, case.check) = (None, None);
+                    (case.warm_up, case.check, case.kernel) = (None, None, None);
                     case.rounds.clear();
                     case.latencies.clear();
                     case.outcome = outcome.clone();
@@ -259,11 +259,13 @@ fn case_with_round(
     case: &mut CaseFile,
     round: &RoundFile,
     check: &CheckFile,
+    kernel: &Option<String>,
     latencies: &[LatencyFile],
 ) -> Result<(), String> {
     merge_latencies(&mut case.latencies, latencies)?;
     case.rounds.push(round.clone());
     merge_check(&mut case.check, check)?;
+    case.kernel.clone_from(kernel);
     case.outcome = OutcomeFile::Measured;
     Ok(())
 }

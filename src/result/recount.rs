@@ -256,6 +256,7 @@ fn derived_anew(file: &ResultFile) -> ResultFile {
         id: String::new(),
         axes: case.axes.clone(),
         outcome: case.outcome.clone(),
+        kernel: case.kernel.clone(),
         rounds: case.rounds.clone(),
         check: case.check.clone(),
         throughput: None,

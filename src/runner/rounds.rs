@@ -163,7 +163,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
                 (turn, Some(kernel), None)
             }
             Item::Case(case_idx) => match self.case_turn(idx, case_idx, round_idx)? {
-                Some((turn, recorder)) => (turn, None, Some(recorder)),
+                Some((turn, kernel, recorder)) => (turn, kernel, Some(recorder)),
                 None => return Ok(Vec::new()),
             },
         };
@@ -229,7 +229,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         idx: usize,
         case_idx: usize,
         round_idx: u32,
-    ) -> Result<Option<(Turn, Recorder)>> {
+    ) -> Result<Option<(Turn, Option<String>, Recorder)>> {
         let planned = &self.plan.cases[case_idx];
         let case = &planned.case;
         let Some(decoder) = self.decoders.get(&planned.weight_set()) else {
@@ -260,7 +260,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
             self.keep_expected(case_idx, expected);
         }
         self.session = Some((key, session));
-        Ok(Some((turn, recorder)))
+        Ok(Some((turn, decoder.kernel().map(str::to_owned), recorder)))
     }
 
     fn take_expected(&mut self, case_idx: usize) -> Option<Expected> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::case::{DeviceSpec, Kernels};
+use crate::kernels::Instructions;
 use crate::measure::ManualClock;
 use crate::model::ModelSpec;
 use crate::plan::{Axes, Resources, Settings};
@@ -93,6 +94,7 @@ fn rounds_are_interleaved_checked_and_all_measured() {
     for case in &result.cases {
         // One reading before and one after the only iteration of the only pass.
         assert!(case.rounds.iter().all(|r| (r.passes, r.total_ns) == (1, 1_000)));
+        assert_eq!(case.kernel.as_deref(), Some(Instructions::detect().name()));
         let warm_up = case.warm_up.unwrap();
         assert_eq!((case.rounds.len(), warm_up.cold_start_ns), (3, 1_000));
         // Without a minimum time there is none to get steady in.

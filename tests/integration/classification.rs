@@ -248,6 +248,37 @@ fn altered_files_are_refused_or_taint_every_format() {
     assert_eq!(&reader.records().next().unwrap().unwrap()[column], "true");
     let output = sandbox.benchinf(&format!("{args} json")).assert().success();
     assert!(String::from_utf8_lossy(&output.get_output().stderr).contains("the answer is tainted"));
+    // What an intact file proves, an altered one does not.
+    let rule = r#"
+        id = "LOW"
+        title = "t"
+        jurisdiction = "X"
+        kind = "export_control"
+        citation = "c"
+        source = "s"
+        grade = "official"
+        [[period]]
+        from = 2020-01-01
+        status = "enforced"
+        [[paragraph]]
+        id = "p"
+        title = "t"
+        test = "tpp >= 1"
+        [[vector]]
+        paragraph = "p"
+        facts = { tpp = 1 }
+        verdict = "reached"
+        [[vector]]
+        paragraph = "p"
+        facts = { tpp = 0.9 }
+        verdict = "not_reached"
+    "#;
+    std::fs::write(sandbox.path("low.toml"), rule).unwrap();
+    let proved = |args: String| json(&sandbox, &args)[0]["tiers"]["tpp"]["proved"].clone();
+    let run = committed_run();
+    assert_eq!(proved(format!("--jurisdiction X --rules low.toml {run}")), 1.0);
+    let tainted = "--jurisdiction X --rules low.toml --allow-altered altered.json";
+    assert_eq!(proved(tainted.into()), Value::Null);
 }
 
 #[test]
@@ -282,7 +313,7 @@ fn bad_input_is_refused_in_clear_words() {
         (&["missing.json"], "cannot read missing.json"),
         (
             &["--device-spec", "L4", "--as-of", "1990-01-01"],
-            "--as-of 1990-01-01: no rule set was in force; the first began on 2022-10-07",
+            "--as-of 1990-01-01: none of these rule sets goes back that far; the first begins on 2022-10-07",
         ),
         (&["--device-spec", "L4", "--as-of", "2026-13-01"], "--as-of"),
         (&["--device-spec", "L4", "--as-of", "2026-01-01", "--timeline"], "cannot be used with"),

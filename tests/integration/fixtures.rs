@@ -118,7 +118,11 @@ fn what_contradicts_itself_is_refused_whoever_sealed_it() {
     let product =
         ["work", "per_second_at_least", "tpp_at_least"].map(|key| format!("{claim}/{key}"));
     let with_flops = product.iter().cloned().chain(["/ceilings/0/flops".to_owned()]);
-    let edits: Vec<(Vec<(String, serde_json::Value)>, &str)> = vec![
+    let counted = ["forward_passes", "bytes_min", "flops"].map(|key| {
+        let path = ["", "cases", "1", "work", key].join("/");
+        (at(&path, 1.into()), "its work is not that of its model")
+    });
+    let mut edits: Vec<(Vec<(String, serde_json::Value)>, &str)> = vec![
         (product.iter().cloned().map(thousandfold).collect(), "claims.existence[0]"),
         (with_flops.map(thousandfold).collect(), "its work is not that of its size"),
         (at(&format!("{claim}/operand_bits"), 64.into()), "claims.existence[0].operand_bits is 64"),
@@ -132,9 +136,6 @@ fn what_contradicts_itself_is_refused_whoever_sealed_it() {
         (at("/ceilings/1/rate/best_per_s", 9e15.into()), "rate.best_per_s is 9000000000000000.0"),
         (at("/cases/0/roofline/sentence", "at its best".into()), "roofline.sentence"),
         (at("/cases/0/warnings", serde_json::json!([])), "warnings"),
-        (at("/cases/1/work/forward_passes", 1.into()), "its work is not that of its model"),
-        (at("/cases/1/work/bytes_min", 1.into()), "its work is not that of its model"),
-        (at("/cases/1/work/flops", 1.into()), "its work is not that of its model"),
         (at("/plan/models/0/n_params", 1.into()), "n_params is not"),
         (at("/plan/models/0/config/hidden_size", 128.into()), "plan.models `tiny`"),
         (at("/cases/0/latencies/0/stddev_ns", 1.0.into()), "prefill_pass: stddev_ns is 1.0"),
@@ -154,6 +155,7 @@ fn what_contradicts_itself_is_refused_whoever_sealed_it() {
             "not one that a core can have",
         ),
     ];
+    edits.extend(counted);
     for (edit, words) in edits {
         let mut spoiled = good.clone();
         for (path, value) in &edit {

@@ -5,18 +5,7 @@ use proptest::prelude::*;
 
 use super::{Element, Gemm, GemmShape, PACKED_MAX, parts};
 use crate::kernels::Instructions;
-
-/// Values in [-1, 1) that every format holds exactly or rounds, of both signs, never all alike.
-fn values(length: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..length).map(|_| next()).collect()
-}
+use crate::kernels::drawn::drawn;
 
 /// Runs the product on NaN, so that an element that nobody writes shows, and compares.
 ///
@@ -24,8 +13,8 @@ fn values(length: usize, seed: u64) -> Vec<f32> {
 /// Numerical Algorithms, §3.1, with ε twice the unit roundoff).
 fn check<T: Element>(gemm: &mut Gemm, from: fn(f32) -> T, to: fn(T) -> f32) {
     let GemmShape { m, n, k } = gemm.shape();
-    let a: Vec<T> = values(m * k, 1).into_iter().map(from).collect();
-    let b: Vec<T> = values(k * n, 2).into_iter().map(from).collect();
+    let a: Vec<T> = drawn("a", m * k).into_iter().map(from).collect();
+    let b: Vec<T> = drawn("b", k * n).into_iter().map(from).collect();
     let mut c = vec![f32::NAN; m * n];
     gemm.run(&a, &b, &mut c);
     for row in 0..m {
@@ -116,7 +105,7 @@ fn slices_of_another_length_are_refused() {
 #[test]
 fn instructions_that_are_missing_are_refused() {
     let shape = GemmShape { m: 2, n: 3, k: 4 };
-    for instructions in [Instructions::Avx512, Instructions::Avx2, Instructions::Portable] {
+    for instructions in Instructions::ALL {
         let made = std::panic::catch_unwind(|| Gemm::new(instructions, shape).is_ok());
         assert_eq!(made.is_ok(), instructions.is_available(), "{}", instructions.name());
     }

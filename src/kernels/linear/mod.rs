@@ -25,7 +25,7 @@ use self::tile::{Bf16, F16, F32, Operands, Spacing, Step, tile_of_rows, words_pe
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
 use crate::kernels::pool::Pool;
-use crate::kernels::simd::{Kernel, Simd, dispatch, exp};
+use crate::kernels::simd::{Kernel, Simd, dispatch, exp, has_bf16_dot, tile_rows};
 
 /// Bytes of a panel that pass through the first cache at a time, while rows go by.
 const STEP_BYTES: usize = 24 << 10;
@@ -135,11 +135,6 @@ impl Linear {
         self.panels.n_in
     }
 
-    /// Memory of the weights.
-    pub fn size_bytes(&self) -> usize {
-        self.panels.size_bytes()
-    }
-
     /// Row `output` of stacked matrices, as floats.
     ///
     /// # Panics
@@ -189,10 +184,10 @@ impl Linear {
         assert_eq!(x.len(), n_rows * n_in, "x is not (rows, {n_in})");
         assert_eq!(y.len(), n_rows * n_out, "y is not ({n_rows}, {n_out})");
         let depth = n_in.next_multiple_of(F::DEPTH);
-        let tile_rows = instructions.tile_rows();
+        let tile_rows = tile_rows(instructions);
 
         // Tiles of rows, one after another, each with its rows side by side at every step.
-        let is_dot = F::DOT && instructions.has_bf16_dot();
+        let is_dot = F::DOT && has_bf16_dot(instructions);
         let row_words = if is_dot { depth / 2 } else { depth };
         scratch.activations.resize(n_rows * row_words, 0);
         let packed = Chunks::new(&mut scratch.activations);

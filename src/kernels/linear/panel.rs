@@ -117,11 +117,6 @@ impl Panels {
         self.buffer.as_u32_slice()[i * words..][..words].as_ptr().cast()
     }
 
-    /// Bytes of all panels.
-    pub fn size_bytes(&self) -> usize {
-        self.n_panels * self.format.panel_bytes(self.n_in)
-    }
-
     /// Row `output` as floats.
     pub fn read_row(&self, output: usize, to: &mut [f32]) {
         assert_eq!(to.len(), self.n_in, "a row has {} numbers", self.n_in);

@@ -58,7 +58,7 @@ fn reference(matrix: &Matrix, x: &[f32], n_in: usize, bias: &[f32]) -> Vec<(f64,
 /// Rounding of sums in f32, and of activations to bf16 where a product of pairs does so.
 fn tolerance(format: WeightFormat, instructions: Instructions) -> f64 {
     match format {
-        WeightFormat::Bf16 if instructions.has_bf16_dot() => 2.0_f64.powi(-8),
+        WeightFormat::Bf16 if has_bf16_dot(instructions) => 2.0_f64.powi(-8),
         _ => 1e-6,
     }
 }

@@ -120,6 +120,27 @@ pub(in crate::kernels) unsafe fn tile_of_rows<S: Simd, F: Step>(
     by_rows!(1 2 3 4 5 6 7 8 9 10 11 12);
 }
 
+/// Adds to each row of sums an activation times two vectors of weights.
+///
+/// # Safety
+/// As [`tile`] asks.
+#[inline(always)]
+unsafe fn add_products<S: Simd, const ROWS: usize>(
+    a: *const u32,
+    spacing: Spacing,
+    b: [S::V; 2],
+    sums: &mut [[S::V; 2]; ROWS],
+) {
+    for (row, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: by the caller.
+        unsafe {
+            let a = S::splat(*a.cast::<f32>().add(row * spacing.row));
+            sums[0] = S::multiply_add(a, b[0], sums[0]);
+            sums[1] = S::multiply_add(a, b[1], sums[1]);
+        }
+    }
+}
+
 /// f32: for each position of the depth 32 floats.
 pub(in crate::kernels) struct F32;
 
@@ -139,12 +160,7 @@ impl Step for F32 {
         // SAFETY: by the caller.
         unsafe {
             let b = b.cast::<f32>().add(column);
-            let (b0, b1) = (S::load(b), S::load(b.add(S::LANES)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let a = S::splat(*a.cast::<f32>().add(row * spacing.row));
-                sums[0] = S::multiply_add(a, b0, sums[0]);
-                sums[1] = S::multiply_add(a, b1, sums[1]);
-            }
+            add_products::<S, ROWS>(a, spacing, [S::load(b), S::load(b.add(S::LANES))], sums);
         }
     }
 }
@@ -168,12 +184,8 @@ impl Step for F16 {
         // SAFETY: by the caller.
         unsafe {
             let b = b.cast::<u16>().add(column);
-            let (b0, b1) = (S::load_f16(b), S::load_f16(b.add(S::LANES)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let a = S::splat(*a.cast::<f32>().add(row * spacing.row));
-                sums[0] = S::multiply_add(a, b0, sums[0]);
-                sums[1] = S::multiply_add(a, b1, sums[1]);
-            }
+            let b = [S::load_f16(b), S::load_f16(b.add(S::LANES))];
+            add_products::<S, ROWS>(a, spacing, b, sums);
         }
     }
 }
@@ -208,14 +220,8 @@ impl<const DOT: bool> Step for Bf16<DOT> {
             }
             let (even0, odd0) = S::load_bf16_pairs(b);
             let (even1, odd1) = S::load_bf16_pairs(b.add(2 * S::LANES));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let a = a.cast::<f32>().add(row * spacing.row);
-                let (even, odd) = (S::splat(*a), S::splat(*a.add(spacing.depth)));
-                sums[0] = S::multiply_add(even, even0, sums[0]);
-                sums[1] = S::multiply_add(even, even1, sums[1]);
-                sums[0] = S::multiply_add(odd, odd0, sums[0]);
-                sums[1] = S::multiply_add(odd, odd1, sums[1]);
-            }
+            add_products::<S, ROWS>(a, spacing, [even0, even1], sums);
+            add_products::<S, ROWS>(a.add(spacing.depth), spacing, [odd0, odd1], sums);
         }
     }
 }
