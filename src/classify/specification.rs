@@ -259,8 +259,8 @@ mod tests {
     fn a_computer_may_have_more_devices_than_one() {
         let specification =
             Specification { fp64_tera_ops_per_s: point(67.0), ..Default::default() };
-        let mut declared = Declarations::default();
-        declared.flags = vec![(Flag::VectorProcessor, true)];
+        let flags = vec![(Flag::VectorProcessor, true)];
+        let declared = Declarations { flags, ..Default::default() };
         let facts = facts(Some(&specification), &declared, None, Circuit::Package);
         let (low, high) = ends(&facts, Metric::AppWt);
         assert!((low - 60.3).abs() < 1e-9 && high == f64::INFINITY, "{low} {high}");
