@@ -186,7 +186,9 @@ mod registers {
     /// Floating-point operations of one thread in one step.
     pub fn flops_per_step(instructions: Instructions) -> f64 {
         let lanes = match instructions {
-            Instructions::Avx512Bf16 | Instructions::Avx512 => 16 * CHAINS_512,
+            Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => {
+                16 * CHAINS_512
+            }
             Instructions::Avx2 => 8 * CHAINS_256,
             Instructions::Portable => 4 * CHAINS_PORTABLE,
         };
@@ -200,7 +202,7 @@ mod registers {
         match instructions {
             // SAFETY: asserted to be available.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512Bf16 | Instructions::Avx512 => unsafe {
+            Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => unsafe {
                 x86::avx512(steps, start, factor, summand)
             },
             // SAFETY: asserted to be available.
@@ -337,7 +339,9 @@ mod loads {
         match instructions {
             // SAFETY: asserted to be available.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512Bf16 | Instructions::Avx512 => unsafe { x86::avx512(words) },
+            Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => unsafe {
+                x86::avx512(words)
+            },
             // SAFETY: asserted to be available.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => unsafe { x86::avx2(words) },

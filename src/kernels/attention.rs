@@ -15,13 +15,15 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::linear::tile::{Bf16, F16, F32, Operands, ROWS_MAX, Spacing, Step, tile_of_rows};
-use super::linear::{PANEL, WeightFormat};
+use super::linear::tile::{
+    Activations, Bf16, F16, F32, Operands, ROWS_MAX, Spacing, Step, tile_of_rows,
+};
+use super::linear::{FloatFormat, PANEL};
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
 use crate::kernels::memory::Buffer;
 use crate::kernels::pool::Pool;
-use crate::kernels::simd::{Kernel, Simd, dispatch, exp, tile_rows};
+use crate::kernels::simd::{Kernel, Products, Simd, dispatch, exp, tile_rows};
 
 /// Positions whose scores are held at a time.
 const CHUNK: usize = 128;
@@ -33,7 +35,7 @@ const TASKS_PER_THREAD: usize = 4;
 /// The keys and values of one layer.
 #[derive(Debug)]
 pub struct KvPanels {
-    format: WeightFormat,
+    format: FloatFormat,
     n_kv_heads: usize,
     head_dim: usize,
     n_positions: usize,
@@ -73,7 +75,7 @@ impl KvPanels {
     /// # Panics
     /// If `head_dim` is odd; rotary embeddings pair its numbers.
     pub fn new(
-        format: WeightFormat,
+        format: FloatFormat,
         batch_size: usize,
         n_kv_heads: usize,
         n_positions: usize,
@@ -87,9 +89,9 @@ impl KvPanels {
         let mut keys = Buffer::new((n_heads * key_len).div_ceil(4))?;
         let mut values = Buffer::new((n_heads * value_len).div_ceil(4))?;
         let nan = match format {
-            WeightFormat::F32 => f32::NAN.to_bits(),
-            WeightFormat::F16 => 0x7e00_7e00,
-            WeightFormat::Bf16 => 0x7fc0_7fc0,
+            FloatFormat::F32 => f32::NAN.to_bits(),
+            FloatFormat::F16 => 0x7e00_7e00,
+            FloatFormat::Bf16 => 0x7fc0_7fc0,
         };
         // Both are written, so that no run pays for page faults.
         keys.as_u32_mut_slice().fill(nan);
@@ -202,9 +204,9 @@ impl KvPanels {
         queries: Queries<'_>,
     ) {
         match self.format {
-            WeightFormat::F32 => self.attend_as::<F32>(instructions, pool, scratch, queries),
-            WeightFormat::F16 => self.attend_as::<F16>(instructions, pool, scratch, queries),
-            WeightFormat::Bf16 => {
+            FloatFormat::F32 => self.attend_as::<F32>(instructions, pool, scratch, queries),
+            FloatFormat::F16 => self.attend_as::<F16>(instructions, pool, scratch, queries),
+            FloatFormat::Bf16 => {
                 self.attend_as::<Bf16<false>>(instructions, pool, scratch, queries);
             }
         }
@@ -294,42 +296,42 @@ impl<'a> Strided<'a> {
 }
 
 /// Where number `i` of a key stands in its head's panels, in half-words.
-fn key_at(format: WeightFormat, dim: usize, position: usize, i: usize) -> usize {
+fn key_at(format: FloatFormat, dim: usize, position: usize, i: usize) -> usize {
     let panel = position / PANEL * format.panel_bytes(dim) / 2;
     panel + at(format, i, position % PANEL)
 }
 
 /// Where number `i` of a value stands in its head's panels, in half-words.
-fn value_at(format: WeightFormat, n_positions: usize, position: usize, i: usize) -> usize {
+fn value_at(format: FloatFormat, n_positions: usize, position: usize, i: usize) -> usize {
     let panel = i / PANEL * format.panel_bytes(n_positions) / 2;
     panel + at(format, position, i % PANEL)
 }
 
 /// Where a column stands in a panel at `depth`, in half-words.
-fn at(format: WeightFormat, depth: usize, column: usize) -> usize {
+fn at(format: FloatFormat, depth: usize, column: usize) -> usize {
     match format {
-        WeightFormat::F32 => 2 * (depth * PANEL + column),
-        WeightFormat::F16 => depth * PANEL + column,
-        WeightFormat::Bf16 => 2 * (depth / 2 * PANEL + column) + depth % 2,
+        FloatFormat::F32 => 2 * (depth * PANEL + column),
+        FloatFormat::F16 => depth * PANEL + column,
+        FloatFormat::Bf16 => 2 * (depth / 2 * PANEL + column) + depth % 2,
     }
 }
 
 /// Writes one number, rounded to the format.
-fn put(format: WeightFormat, number: &[f32], at: usize, to: &mut [u16]) {
+fn put(format: FloatFormat, number: &[f32], at: usize, to: &mut [u16]) {
     match format {
-        WeightFormat::F32 => {
+        FloatFormat::F32 => {
             let bits = number[0].to_bits();
             // The lower half first, on a machine that stores it first.
             let halves: [u8; 4] = bits.to_ne_bytes();
             to[at] = u16::from_ne_bytes([halves[0], halves[1]]);
             to[at + 1] = u16::from_ne_bytes([halves[2], halves[3]]);
         }
-        WeightFormat::F16 => {
+        FloatFormat::F16 => {
             let mut half = [f16::ZERO];
             half.convert_from_f32_slice(number);
             to[at] = half[0].to_bits();
         }
-        WeightFormat::Bf16 => to[at] = half::bf16::from_f32(number[0]).to_bits(),
+        FloatFormat::Bf16 => to[at] = half::bf16::from_f32(number[0]).to_bits(),
     }
 }
 
@@ -427,10 +429,12 @@ struct Attend<'a, F> {
 impl<F: Step> Kernel for Attend<'_, F> {
     type Output = ();
 
+    const PRODUCTS: Products = Products::Floats;
+
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         const {
-            assert!(!F::DOT, "queries and shares stay f32");
+            assert!(matches!(F::ACTIVATIONS, Activations::Floats), "queries and shares stay f32");
         }
         let Self { head, positions, part, .. } = self;
         let kv = head.kv;
@@ -591,23 +595,23 @@ mod tests {
         results
     }
 
-    fn drawn(name: &str, len: usize, format: WeightFormat) -> Vec<f32> {
+    fn drawn(name: &str, len: usize, format: FloatFormat) -> Vec<f32> {
         // Numbers that the format has, so that storing them changes nothing.
         let round = |x: f32| match format {
-            WeightFormat::F32 => x,
-            WeightFormat::F16 => f16::from_f32(x).to_f32(),
-            WeightFormat::Bf16 => half::bf16::from_f32(x).to_f32(),
+            FloatFormat::F32 => x,
+            FloatFormat::F16 => f16::from_f32(x).to_f32(),
+            FloatFormat::Bf16 => half::bf16::from_f32(x).to_f32(),
         };
         drawn::drawn(name, len).into_iter().map(|x| round(2.0 * x)).collect()
     }
 
     fn check(
-        format: WeightFormat,
+        format: FloatFormat,
         (batch, n_kv_heads, group, dim): (usize, usize, usize, usize),
         (n_cached, n_queries): (usize, usize),
     ) {
         let (n_heads, n_seen) = (n_kv_heads * group, n_cached + n_queries);
-        let q = drawn("q", batch * n_queries * n_heads * dim, WeightFormat::F32);
+        let q = drawn("q", batch * n_queries * n_heads * dim, FloatFormat::F32);
         let k = drawn("k", batch * n_seen * n_kv_heads * dim, format);
         let v = drawn("v", batch * n_seen * n_kv_heads * dim, format);
         let wanted =
@@ -649,7 +653,7 @@ mod tests {
 
         #[test]
         fn attention_is_that_of_the_definition(
-            format in prop::sample::select(vec![WeightFormat::F32, WeightFormat::F16, WeightFormat::Bf16]),
+            format in prop::sample::select(vec![FloatFormat::F32, FloatFormat::F16, FloatFormat::Bf16]),
             batch in 1_usize..3,
             n_kv_heads in 1_usize..4,
             group in 1_usize..6,
@@ -663,7 +667,7 @@ mod tests {
 
     #[test]
     fn positions_are_cut_into_ranges_where_queries_are_few() {
-        for format in [WeightFormat::F32, WeightFormat::F16, WeightFormat::Bf16] {
+        for format in [FloatFormat::F32, FloatFormat::F16, FloatFormat::Bf16] {
             check(format, (1, 1, 3, 64), (2100, 1));
             check(format, (1, 2, 15, 32), (1700, 2));
         }

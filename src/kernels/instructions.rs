@@ -8,6 +8,8 @@
 pub enum Instructions {
     /// AVX-512 that also multiplies pairs of bf16, and quadruples of bytes (VNNI).
     Avx512Bf16,
+    /// AVX-512 that also multiplies quadruples of bytes.
+    Avx512Vnni,
     /// x86-64 with AVX-512 F, BW, DQ and VL: 32 registers of 512 bits.
     Avx512,
     /// x86-64 with AVX2, FMA and F16C: 16 registers of 256 bits.
@@ -18,7 +20,8 @@ pub enum Instructions {
 
 impl Instructions {
     /// All of them, best first.
-    pub(super) const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Avx512Bf16, Self::Avx512Vnni, Self::Avx512, Self::Avx2, Self::Portable];
 
     /// The best set of this machine.
     pub fn detect() -> Self {
@@ -36,9 +39,11 @@ impl Instructions {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => {
-                Self::Avx512.is_available()
-                    && is_x86_feature_detected!("avx512bf16")
-                    && is_x86_feature_detected!("avx512vnni")
+                Self::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available() && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
@@ -54,8 +59,16 @@ impl Instructions {
                     && is_x86_feature_detected!("f16c")
             }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512Bf16 | Self::Avx512 | Self::Avx2 => false,
+            Self::Avx512Bf16 | Self::Avx512Vnni | Self::Avx512 | Self::Avx2 => false,
             Self::Portable => true,
+        }
+    }
+
+    /// The part of the set that kernels use which only move or multiply floats.
+    pub fn of_floats(self) -> Self {
+        match self {
+            Self::Avx512Bf16 | Self::Avx512Vnni => Self::Avx512,
+            other => other,
         }
     }
 
@@ -63,6 +76,7 @@ impl Instructions {
     pub fn name(self) -> &'static str {
         match self {
             Self::Avx512Bf16 => "avx512bf16+vnni",
+            Self::Avx512Vnni => "avx512f+vnni",
             Self::Avx512 => "avx512f",
             Self::Avx2 => "avx2+fma",
             Self::Portable => "portable",

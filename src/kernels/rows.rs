@@ -6,7 +6,7 @@
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
 use crate::kernels::pool::Pool;
-use crate::kernels::simd::{Kernel, Simd, dispatch};
+use crate::kernels::simd::{Kernel, Products, Simd, dispatch};
 
 /// Numbers below which an operation is not worth a second thread.
 const ALONE: usize = 1 << 14;
@@ -65,6 +65,8 @@ struct RmsNorm<'a> {
 
 impl Kernel for RmsNorm<'_> {
     type Output = ();
+
+    const PRODUCTS: Products = Products::Floats;
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -211,6 +213,8 @@ struct Greatest<'a> {
 impl Kernel for Greatest<'_> {
     /// The greatest value and where it first stands.
     type Output = (f32, usize);
+
+    const PRODUCTS: Products = Products::Floats;
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> (f32, usize) {

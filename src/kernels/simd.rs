@@ -15,11 +15,15 @@ use crate::kernels::Instructions;
 pub(super) trait Simd: Copy {
     /// A vector of [`Simd::LANES`] floats.
     type V: Copy;
+    /// A vector of as many 32-bit integers, or of as many groups of four bytes.
+    type I: Copy;
 
     /// Floats in a vector.
     const LANES: usize;
     /// Rows of two vectors whose sums stay in registers, beside what they are made from.
     const TILE_ROWS: usize;
+    /// The same where each row also has two vectors of integer sums.
+    const BYTE_TILE_ROWS: usize;
     /// Whether products of pairs of bf16 are one instruction.
     const HAS_BF16_DOT: bool;
 
@@ -48,6 +52,27 @@ pub(super) trait Simd: Copy {
     /// Adds to each float the product of two pairs: `pair`, the same for all lanes, and that of
     /// the lane at `from`. Only where [`Simd::HAS_BF16_DOT`].
     unsafe fn dot_bf16(pair: *const u16, from: *const u16, sum: Self::V) -> Self::V;
+
+    /// [`Simd::LANES`] bytes, each a number from 0 to 255, as floats.
+    unsafe fn load_u8(from: *const u8) -> Self::V;
+    /// [`Simd::LANES`] groups of four bytes.
+    unsafe fn load_bytes(from: *const u8) -> Self::I;
+    /// The same group of four bytes in all lanes.
+    unsafe fn splat_bytes(from: *const u32) -> Self::I;
+    /// The lower four bits of each byte.
+    unsafe fn low_nibbles(bytes: Self::I) -> Self::I;
+    /// The upper four bits of each byte.
+    unsafe fn high_nibbles(bytes: Self::I) -> Self::I;
+    unsafe fn splat_i32(value: i32) -> Self::I;
+    /// What [`Simd::add_offset_products`] adds to, where all of its `signed` bytes have this sum.
+    unsafe fn start_of_offset_sums(sum_of_signed: i32) -> Self::I;
+    /// Adds to each integer the products of four bytes, which stand for the numbers 128 below
+    /// them, with four signed bytes from −127 to 127. Sums are right once all products are added.
+    unsafe fn add_offset_products(offset: Self::I, signed: Self::I, sums: Self::I) -> Self::I;
+    /// Adds to each integer the products of four bytes from 0 to 15 with four signed bytes.
+    unsafe fn add_nibble_products(nibbles: Self::I, signed: Self::I, sums: Self::I) -> Self::I;
+    /// Integers as floats, rounded to nearest.
+    unsafe fn floats(integers: Self::I) -> Self::V;
 }
 
 /// eˣ to within 2 units in the last place for x ≤ 0; e⁻⁸⁷, all but 0, below −87.
@@ -73,9 +98,23 @@ pub(super) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     }
 }
 
+/// What a kernel multiplies beside floats. It decides for which instruction sets it is compiled:
+/// those that differ in what it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Products {
+    /// Nothing.
+    Floats,
+    /// Pairs of bf16.
+    Pairs,
+    /// Groups of four bytes.
+    Bytes,
+}
+
 /// Something to run on vectors.
 pub(super) trait Kernel {
     type Output;
+
+    const PRODUCTS: Products;
 
     /// To be marked `#[inline(always)]`, or it is compiled without the instructions it is for.
     ///
@@ -90,13 +129,23 @@ pub(super) trait Kernel {
 /// If this machine does not have them.
 pub(super) fn dispatch<K: Kernel>(instructions: Instructions, kernel: K) -> K::Output {
     instructions.assert_available();
+    // Conditions are known when compiling, so what is never run is not compiled.
     match instructions {
         // SAFETY: asserted above.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512Bf16 => unsafe { x86::on_avx512_bf16(kernel) },
+        Instructions::Avx512Bf16 if matches!(K::PRODUCTS, Products::Pairs) => unsafe {
+            x86::on_avx512_bf16(kernel)
+        },
         // SAFETY: asserted above.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 => unsafe { x86::on_avx512(kernel) },
+        Instructions::Avx512Bf16 | Instructions::Avx512Vnni
+            if matches!(K::PRODUCTS, Products::Bytes) =>
+        unsafe { x86::on_avx512_vnni(kernel) },
+        // SAFETY: asserted above; a better set has all of it.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => unsafe {
+            x86::on_avx512(kernel)
+        },
         // SAFETY: asserted above.
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx2 => unsafe { x86::on_avx2(kernel) },
@@ -113,6 +162,8 @@ pub(super) fn tile_rows(instructions: Instructions) -> usize {
     impl Kernel for TileRows {
         type Output = usize;
 
+        const PRODUCTS: Products = Products::Floats;
+
         #[inline(always)]
         unsafe fn run<S: Simd>(self) -> usize {
             S::TILE_ROWS
@@ -126,6 +177,8 @@ pub(super) fn has_bf16_dot(instructions: Instructions) -> bool {
     struct HasBf16Dot;
     impl Kernel for HasBf16Dot {
         type Output = bool;
+
+        const PRODUCTS: Products = Products::Pairs;
 
         #[inline(always)]
         unsafe fn run<S: Simd>(self) -> bool {
@@ -144,11 +197,29 @@ fn lanes(of: impl FnMut(usize) -> f32) -> [f32; 8] {
     std::array::from_fn(of)
 }
 
+/// The four bytes of a group.
+#[inline(always)]
+fn bytes(group: u32) -> [u8; 4] {
+    group.to_ne_bytes()
+}
+
+/// Adds to each sum the products of four numbers, made of bytes by `of`, with signed bytes.
+#[inline(always)]
+fn add_byte_products(a: [u32; 8], b: [u32; 8], sums: [u32; 8], of: fn(u8) -> i32) -> [u32; 8] {
+    std::array::from_fn(|i| {
+        let products = bytes(a[i]).into_iter().zip(bytes(b[i]));
+        let sum: i32 = products.map(|(a, b)| of(a) * i32::from(b as i8)).sum();
+        (sums[i] as i32).wrapping_add(sum) as u32
+    })
+}
+
 impl Simd for Portable {
     type V = [f32; 8];
+    type I = [u32; 8];
 
     const LANES: usize = 8;
     const TILE_ROWS: usize = 2;
+    const BYTE_TILE_ROWS: usize = 1;
     const HAS_BF16_DOT: bool = false;
 
     #[inline(always)]
@@ -244,6 +315,60 @@ impl Simd for Portable {
     unsafe fn dot_bf16(_: *const u16, _: *const u16, _: Self::V) -> Self::V {
         unreachable!("no such instruction is claimed")
     }
+
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Self::V {
+        // SAFETY: by the caller.
+        let numbers = unsafe { from.cast::<[u8; 8]>().read() };
+        lanes(|i| numbers[i].into())
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const u8) -> Self::I {
+        // SAFETY: by the caller.
+        unsafe { from.cast::<[u32; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_bytes(from: *const u32) -> Self::I {
+        // SAFETY: by the caller.
+        [unsafe { from.read_unaligned() }; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn low_nibbles(bytes: Self::I) -> Self::I {
+        bytes.map(|group| group & 0x0f0f_0f0f)
+    }
+
+    #[inline(always)]
+    unsafe fn high_nibbles(bytes: Self::I) -> Self::I {
+        bytes.map(|group| group >> 4 & 0x0f0f_0f0f)
+    }
+
+    #[inline(always)]
+    unsafe fn splat_i32(value: i32) -> Self::I {
+        [value as u32; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn start_of_offset_sums(_: i32) -> Self::I {
+        [0; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn add_offset_products(offset: Self::I, signed: Self::I, sums: Self::I) -> Self::I {
+        add_byte_products(offset, signed, sums, |byte| i32::from(byte) - 128)
+    }
+
+    #[inline(always)]
+    unsafe fn add_nibble_products(nibbles: Self::I, signed: Self::I, sums: Self::I) -> Self::I {
+        add_byte_products(nibbles, signed, sums, i32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn floats(integers: Self::I) -> Self::V {
+        lanes(|i| integers[i] as i32 as f32)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -258,6 +383,14 @@ mod x86 {
     pub unsafe fn on_avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: by the caller.
         unsafe { kernel.run::<Avx512Bf16>() }
+    }
+
+    /// # Safety
+    /// The machine has these instructions.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub unsafe fn on_avx512_vnni<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: by the caller.
+        unsafe { kernel.run::<Avx512Vnni>() }
     }
 
     /// # Safety
@@ -280,19 +413,25 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub struct Avx512;
 
-    /// The same with products of pairs of bf16.
+    /// The same with products of groups of four bytes.
+    #[derive(Clone, Copy)]
+    pub struct Avx512Vnni;
+
+    /// The same with products of pairs of bf16, too.
     #[derive(Clone, Copy)]
     pub struct Avx512Bf16;
 
     macro_rules! avx512 {
-        ($name:ident, $has_bf16_dot:literal, $dot:expr) => {
+        ($name:ident, $has_bf16_dot:literal, $dot:path, $bytes:ident) => {
             // SAFETY of all blocks: whoever uses this type has made sure of the instructions and
             // of what pointers point to, as `Simd` says.
             impl Simd for $name {
                 type V = __m512;
+                type I = __m512i;
 
                 const LANES: usize = 16;
                 const TILE_ROWS: usize = 12;
+                const BYTE_TILE_ROWS: usize = 6;
                 const HAS_BF16_DOT: bool = $has_bf16_dot;
 
                 #[inline(always)]
@@ -397,6 +536,77 @@ mod x86 {
                     // SAFETY: see above.
                     unsafe { $dot(pair, from, sum) }
                 }
+
+                #[inline(always)]
+                unsafe fn load_u8(from: *const u8) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe {
+                        let numbers = _mm_loadu_si128(from.cast());
+                        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(numbers))
+                    }
+                }
+
+                #[inline(always)]
+                unsafe fn load_bytes(from: *const u8) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { _mm512_loadu_si512(from.cast()) }
+                }
+
+                #[inline(always)]
+                unsafe fn splat_bytes(from: *const u32) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+                }
+
+                #[inline(always)]
+                unsafe fn low_nibbles(bytes: __m512i) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { _mm512_and_si512(bytes, _mm512_set1_epi8(15)) }
+                }
+
+                #[inline(always)]
+                unsafe fn high_nibbles(bytes: __m512i) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15)) }
+                }
+
+                #[inline(always)]
+                unsafe fn splat_i32(value: i32) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { _mm512_set1_epi32(value) }
+                }
+
+                #[inline(always)]
+                unsafe fn start_of_offset_sums(sum_of_signed: i32) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { _mm512_set1_epi32($bytes::start(sum_of_signed)) }
+                }
+
+                #[inline(always)]
+                unsafe fn add_offset_products(
+                    offset: __m512i,
+                    signed: __m512i,
+                    sums: __m512i,
+                ) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { $bytes::add_offset_products(offset, signed, sums) }
+                }
+
+                #[inline(always)]
+                unsafe fn add_nibble_products(
+                    nibbles: __m512i,
+                    signed: __m512i,
+                    sums: __m512i,
+                ) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { $bytes::add_products(nibbles, signed, sums) }
+                }
+
+                #[inline(always)]
+                unsafe fn floats(integers: __m512i) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_cvtepi32_ps(integers) }
+                }
             }
         };
     }
@@ -420,8 +630,73 @@ mod x86 {
         unreachable!("no such instruction is claimed")
     }
 
-    avx512!(Avx512, false, no_dot);
-    avx512!(Avx512Bf16, true, dot);
+    /// Products of bytes by the instruction that sums four of them.
+    mod vnni {
+        use std::arch::x86_64::*;
+
+        /// Offset bytes are multiplied as they are, 128 above their numbers.
+        #[inline(always)]
+        pub fn start(sum_of_signed: i32) -> i32 {
+            -128 * sum_of_signed
+        }
+
+        /// # Safety
+        /// The machine has AVX-512 F and VNNI.
+        #[inline(always)]
+        pub unsafe fn add_products(a: __m512i, signed: __m512i, sums: __m512i) -> __m512i {
+            // SAFETY: by the caller.
+            unsafe { _mm512_dpbusd_epi32(sums, a, signed) }
+        }
+
+        pub use add_products as add_offset_products;
+    }
+
+    /// Products of bytes by way of 16-bit sums of two, which must not overflow: 2 · 128 · 127
+    /// does not.
+    mod pairs {
+        use std::arch::x86_64::*;
+
+        /// Offset bytes are made the numbers they stand for.
+        #[inline(always)]
+        pub fn start(_: i32) -> i32 {
+            0
+        }
+
+        /// For `a` up to 128.
+        ///
+        /// # Safety
+        /// The machine has AVX-512 F and BW.
+        #[inline(always)]
+        pub unsafe fn add_products(a: __m512i, signed: __m512i, sums: __m512i) -> __m512i {
+            // SAFETY: by the caller.
+            unsafe {
+                let pairs = _mm512_maddubs_epi16(a, signed);
+                _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+            }
+        }
+
+        /// # Safety
+        /// As above.
+        #[inline(always)]
+        pub unsafe fn add_offset_products(
+            offset: __m512i,
+            signed: __m512i,
+            sums: __m512i,
+        ) -> __m512i {
+            // SAFETY: by the caller.
+            unsafe {
+                let numbers = _mm512_xor_si512(offset, _mm512_set1_epi8(-128));
+                let negative = _mm512_movepi8_mask(numbers);
+                let zero = _mm512_setzero_si512();
+                let signed = _mm512_mask_sub_epi8(signed, negative, zero, signed);
+                add_products(_mm512_abs_epi8(numbers), signed, sums)
+            }
+        }
+    }
+
+    avx512!(Avx512, false, no_dot, pairs);
+    avx512!(Avx512Vnni, false, no_dot, vnni);
+    avx512!(Avx512Bf16, true, dot, vnni);
 
     /// 16 registers of 8 floats.
     #[derive(Clone, Copy)]
@@ -430,9 +705,11 @@ mod x86 {
     // SAFETY of all blocks: as for AVX-512.
     impl Simd for Avx2 {
         type V = __m256;
+        type I = __m256i;
 
         const LANES: usize = 8;
         const TILE_ROWS: usize = 6;
+        const BYTE_TILE_ROWS: usize = 2;
         const HAS_BF16_DOT: bool = false;
 
         #[inline(always)]
@@ -544,6 +821,76 @@ mod x86 {
 
         unsafe fn dot_bf16(_: *const u16, _: *const u16, _: __m256) -> __m256 {
             unreachable!("no such instruction is claimed")
+        }
+
+        #[inline(always)]
+        unsafe fn load_u8(from: *const u8) -> __m256 {
+            // SAFETY: see above.
+            unsafe {
+                let numbers = _mm_loadl_epi64(from.cast());
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_bytes(from: *const u8) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_loadu_si256(from.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_bytes(from: *const u32) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        }
+
+        #[inline(always)]
+        unsafe fn low_nibbles(bytes: __m256i) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_and_si256(bytes, _mm256_set1_epi8(15)) }
+        }
+
+        #[inline(always)]
+        unsafe fn high_nibbles(bytes: __m256i) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15)) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_i32(value: i32) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_set1_epi32(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn start_of_offset_sums(_: i32) -> __m256i {
+            // SAFETY: see above. Offset bytes are made the numbers they stand for.
+            unsafe { _mm256_setzero_si256() }
+        }
+
+        #[inline(always)]
+        unsafe fn add_offset_products(offset: __m256i, signed: __m256i, sums: __m256i) -> __m256i {
+            // SAFETY: see above.
+            unsafe {
+                let numbers = _mm256_xor_si256(offset, _mm256_set1_epi8(-128));
+                let signed = _mm256_sign_epi8(signed, numbers);
+                Self::add_nibble_products(_mm256_abs_epi8(numbers), signed, sums)
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn add_nibble_products(nibbles: __m256i, signed: __m256i, sums: __m256i) -> __m256i {
+            // SAFETY: see above. Sums of two products do not overflow up to 2 · 128 · 127.
+            unsafe {
+                let pairs = _mm256_maddubs_epi16(nibbles, signed);
+                _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn floats(integers: __m256i) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_cvtepi32_ps(integers) }
         }
     }
 }

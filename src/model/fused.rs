@@ -13,7 +13,7 @@ use super::rope::RopeTable;
 use super::weights::{Role, Weights};
 use crate::error::{Error, Result};
 use crate::kernels::attention::{KvPanels, Queries, Strided};
-use crate::kernels::linear::{Linear, Outputs, Rows, Scratch, Store, WeightFormat};
+use crate::kernels::linear::{FloatFormat, Linear, Outputs, Rows, Scratch, Store, WeightFormat};
 use crate::kernels::rows::{self, Heads, Rotary};
 use crate::kernels::{Instructions, Pool};
 use crate::model::DecoderConfig;
@@ -22,7 +22,7 @@ use crate::model::DecoderConfig;
 #[derive(Debug)]
 pub struct FusedDecoder {
     config: DecoderConfig,
-    format: WeightFormat,
+    format: FloatFormat,
     instructions: Instructions,
     /// `(V, C)`; absent when the head is the embedding itself.
     embedding: Option<Tensor>,
@@ -119,9 +119,9 @@ impl FusedDecoder {
     /// The format of weights and cache.
     pub fn dtype(&self) -> DType {
         match self.format {
-            WeightFormat::F32 => DType::F32,
-            WeightFormat::F16 => DType::F16,
-            WeightFormat::Bf16 => DType::BF16,
+            FloatFormat::F32 => DType::F32,
+            FloatFormat::F16 => DType::F16,
+            FloatFormat::Bf16 => DType::BF16,
         }
     }
 
@@ -399,11 +399,11 @@ fn packing(error: candle_core::Error) -> Error {
     Error::engine("packing weights")(error)
 }
 
-fn format_of(tensor: &Tensor) -> Result<WeightFormat> {
+fn format_of(tensor: &Tensor) -> Result<FloatFormat> {
     match tensor.dtype() {
-        DType::F32 => Ok(WeightFormat::F32),
-        DType::F16 => Ok(WeightFormat::F16),
-        DType::BF16 => Ok(WeightFormat::Bf16),
+        DType::F32 => Ok(FloatFormat::F32),
+        DType::F16 => Ok(FloatFormat::F16),
+        DType::BF16 => Ok(FloatFormat::Bf16),
         other => {
             Err(packing(candle_core::Error::Msg(format!("there are no kernels for {other:?}"))))
         }
@@ -448,6 +448,7 @@ fn pack(
             const PLACE: &str = "weights are not in this machine's memory in a format of ours";
             packing(candle_core::Error::Msg(PLACE.into()))
         })?;
-    Pool::with_current(|pool| Linear::pack(pool, &rows, bias, n_in, outputs))
+    let format = WeightFormat::Float(rows[0].format());
+    Pool::with_current(|pool| Linear::pack(pool, &rows, bias, n_in, outputs, format))
         .map_err(Error::engine("packing weights"))
 }

@@ -73,7 +73,7 @@ impl<'a> MemoryProbe<'a> {
         Self {
             words,
             access,
-            instructions: Instructions::detect(),
+            instructions: Instructions::detect().of_floats(),
             sums,
             found: Vec::new(),
             next: 0,

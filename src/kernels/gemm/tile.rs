@@ -59,7 +59,7 @@ impl Tile {
         match instructions {
             // 24 sums, 2 vectors of B and one value of A, of 32 registers.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512Bf16 | Instructions::Avx512 => {
+            Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => {
                 Self { rows: 12, columns: 32, multiply: super::x86::avx512 }
             }
             // 12 sums, 3 values of A and one vector of B: all 16 registers.

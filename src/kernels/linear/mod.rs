@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)]
 
+mod blocks;
 mod panel;
 #[cfg(test)]
 mod tests;
@@ -18,14 +19,19 @@ use std::ops::Range;
 
 use half::bf16;
 
+use self::blocks::BLOCK;
+pub use self::blocks::BlockFormat;
 pub(super) use self::panel::PANEL;
 use self::panel::Panels;
-pub use self::panel::{Rows, WeightFormat};
-use self::tile::{Bf16, F16, F32, Operands, Spacing, Step, tile_of_rows, words_per_step};
+pub use self::panel::{FloatFormat, Rows, WeightFormat};
+use self::tile::{
+    Activations, BYTE_BLOCK_WORDS, Bf16, F16, F32, Operands, Q4K, Q8_0, Spacing, Step, row_words,
+    rows_max, tile_of_rows, words_of_row,
+};
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
 use crate::kernels::pool::Pool;
-use crate::kernels::simd::{Kernel, Simd, dispatch, exp, has_bf16_dot, tile_rows};
+use crate::kernels::simd::{Kernel, Products, Simd, dispatch, exp, has_bf16_dot};
 
 /// Bytes of a panel that pass through the first cache at a time, while rows go by.
 const STEP_BYTES: usize = 24 << 10;
@@ -77,8 +83,8 @@ pub enum Store {
 }
 
 impl Linear {
-    /// Packs `matrices`, each `(rows, n_in)` row by row and all of one format, with the bias of
-    /// each row if there is any.
+    /// Packs `matrices`, each `(rows, n_in)` row by row, with the bias of each row if there is
+    /// any. They are in the format wanted, or f32 where that is one of blocks.
     ///
     /// # Errors
     /// If the system refuses the memory.
@@ -92,6 +98,7 @@ impl Linear {
         bias: Option<&[&[f32]]>,
         n_in: usize,
         outputs: Outputs,
+        format: WeightFormat,
     ) -> std::io::Result<Self> {
         let n_rows: Vec<usize> = matrices.iter().map(|rows| rows.len() / n_in).collect();
         let mut order = Vec::new();
@@ -121,7 +128,7 @@ impl Linear {
                 order.iter().map(|at| at.map_or(0.0, |(source, row)| biases[source][row]));
             ordered.collect()
         };
-        let panels = Panels::pack(pool, matrices, n_in, &order)?;
+        let panels = Panels::pack(pool, matrices, n_in, &order, format)?;
         Ok(Self { panels, outputs, n_out, bias: bias.map(of_bias).unwrap_or_default() })
     }
 
@@ -147,7 +154,8 @@ impl Linear {
     /// `y (rows, n_out)` from `x (rows, n_in)`.
     ///
     /// Activations are rounded to bf16 where weights are bf16 and the machine multiplies pairs
-    /// of them; otherwise weights are widened to f32. Sums are f32.
+    /// of them, and to bytes with a scale for each 32 where weights are in blocks; otherwise
+    /// weights are widened to f32. Sums are f32.
     ///
     /// # Panics
     /// If a slice does not have the length that follows from the other, or this machine does not
@@ -161,13 +169,15 @@ impl Linear {
         y: &mut [f32],
         store: Store,
     ) {
-        match self.panels.format {
-            WeightFormat::F32 => self.product::<F32>(instructions, pool, scratch, x, y, store),
-            WeightFormat::F16 => self.product::<F16>(instructions, pool, scratch, x, y, store),
-            WeightFormat::Bf16 => {
-                self.product::<Bf16<true>>(instructions, pool, scratch, x, y, store);
-            }
-        }
+        use {BlockFormat as Blocks, FloatFormat as Float};
+        let product = match self.panels.format {
+            WeightFormat::Float(Float::F32) => Self::product::<F32>,
+            WeightFormat::Float(Float::F16) => Self::product::<F16>,
+            WeightFormat::Float(Float::Bf16) => Self::product::<Bf16<true>>,
+            WeightFormat::Blocks(Blocks::Q8_0) => Self::product::<Q8_0>,
+            WeightFormat::Blocks(Blocks::Q4K) => Self::product::<Q4K>,
+        };
+        product(self, instructions, pool, scratch, x, y, store);
     }
 
     fn product<F: Step>(
@@ -183,12 +193,11 @@ impl Linear {
         let n_rows = x.len() / n_in;
         assert_eq!(x.len(), n_rows * n_in, "x is not (rows, {n_in})");
         assert_eq!(y.len(), n_rows * n_out, "y is not ({n_rows}, {n_out})");
-        let depth = n_in.next_multiple_of(F::DEPTH);
-        let tile_rows = tile_rows(instructions);
+        let depth = n_in.next_multiple_of(F::DEPTH_UNIT);
+        let tile_rows = tile_rows::<F>(instructions);
 
         // Tiles of rows, one after another, each with its rows side by side at every step.
-        let is_dot = F::DOT && has_bf16_dot(instructions);
-        let row_words = if is_dot { depth / 2 } else { depth };
+        let row_words = row_words(F::ACTIVATIONS, depth, has_bf16_dot(instructions));
         scratch.activations.resize(n_rows * row_words, 0);
         let packed = Chunks::new(&mut scratch.activations);
         pool.run(n_rows.div_ceil(tile_rows), &|i| {
@@ -196,7 +205,7 @@ impl Linear {
             // SAFETY: each task writes the tile of its own number.
             let packed = unsafe { packed.part(rows.start * row_words..rows.end * row_words) };
             let x = &x[rows.start * n_in..rows.end * n_in];
-            dispatch(instructions, PackActivations { x, n_in, is_dot, packed });
+            dispatch(instructions, PackActivations { x, n_in, order: F::ACTIVATIONS, packed });
         });
 
         let cut = Cut::new(n_rows, self.panels.n_panels, tile_rows, pool.n_threads());
@@ -266,34 +275,88 @@ impl Cut {
     }
 }
 
+/// [`rows_max`] of `instructions`.
+fn tile_rows<F: Step>(instructions: Instructions) -> usize {
+    struct TileRows<F>(std::marker::PhantomData<F>);
+    impl<F: Step> Kernel for TileRows<F> {
+        type Output = usize;
+
+        const PRODUCTS: Products = F::ACTIVATIONS.products();
+
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> usize {
+            rows_max::<S, F>()
+        }
+    }
+    dispatch(instructions, TileRows::<F>(std::marker::PhantomData))
+}
+
 /// Interleaves the rows of a tile.
 struct PackActivations<'a> {
     x: &'a [f32],
     n_in: usize,
-    is_dot: bool,
+    order: Activations,
     packed: &'a mut [u32],
 }
 
 impl Kernel for PackActivations<'_> {
     type Output = ();
 
+    const PRODUCTS: Products = Products::Pairs;
+
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let n_rows = self.x.len() / self.n_in;
         for (row, values) in self.x.chunks_exact(self.n_in).enumerate() {
             let words = self.packed[row..].iter_mut().step_by(n_rows);
-            if self.is_dot {
-                for (word, pair) in words.zip(values.chunks(2)) {
-                    let second = pair.get(1).map_or(0, |&second| round_to_bf16(second));
-                    *word = round_to_bf16(pair[0]) | second << 16;
+            match self.order {
+                Activations::Bf16Pairs if S::HAS_BF16_DOT => {
+                    for (word, pair) in words.zip(values.chunks(2)) {
+                        let second = pair.get(1).map_or(0, |&second| round_to_bf16(second));
+                        *word = round_to_bf16(pair[0]) | second << 16;
+                    }
                 }
-            } else {
-                // What is beyond the last value is 0, as are the weights there.
-                for (i, word) in words.enumerate() {
-                    *word = values.get(i).map_or(0, |value| value.to_bits());
+                Activations::Floats | Activations::Bf16Pairs => {
+                    // What is beyond the last value is 0, as are the weights there.
+                    for (i, word) in words.enumerate() {
+                        *word = values.get(i).map_or(0, |value| value.to_bits());
+                    }
+                }
+                Activations::Bytes => {
+                    let blocks = self.packed.chunks_exact_mut(BYTE_BLOCK_WORDS);
+                    let of_row = blocks.skip(row).step_by(n_rows);
+                    for (block, values) in of_row.zip(values.chunks(BLOCK)) {
+                        quantise(values, block);
+                    }
                 }
             }
         }
+    }
+}
+
+/// Rounds a block of activations to bytes from −127 to 127 with a common scale, and writes them
+/// as [`BYTE_BLOCK_WORDS`] says.
+#[inline(always)]
+fn quantise(values: &[f32], block: &mut [u32]) {
+    // Adding 1.5 · 2²³ leaves a whole number, whose last byte is the last of the sum's bits.
+    const WHOLE: f32 = 12_582_912.0;
+    let mut padded = [0.0; BLOCK];
+    padded[..values.len()].copy_from_slice(values);
+    let max = padded.iter().fold(0.0_f32, |max, x| if x.abs() > max { x.abs() } else { max });
+    // Whatever is not a number, or not finite, must not become one: then so is the scale.
+    let doubt: f32 = padded.iter().map(|x| x * 0.0).sum();
+    let (scale, inverse) = match max > 0.0 {
+        true => (max / 127.0, 127.0 / max),
+        false => (0.0, 0.0),
+    };
+    let bytes = padded.map(|x| (x * inverse + WHOLE).to_bits() as u8);
+    let sum: i32 = bytes.iter().map(|&byte| i32::from(byte as i8)).sum();
+    let scale = scale + doubt;
+    block[0] = scale.to_bits();
+    block[1] = sum as u32;
+    block[2] = (scale * sum as f32).to_bits();
+    for (word, bytes) in block[3..].iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     }
 }
 
@@ -326,6 +389,8 @@ struct Block<'a, F> {
 impl<F: Step> Kernel for Block<'_, F> {
     type Output = ();
 
+    const PRODUCTS: Products = F::ACTIVATIONS.products();
+
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let columns = self.panels.len() * PANEL;
@@ -335,19 +400,18 @@ impl<F: Step> Kernel for Block<'_, F> {
             0 | 1 => self.depth,
             _ => (STEP_BYTES / F::BYTES * F::DEPTH).min(self.depth),
         };
-        let words_per_position = words_per_step::<S, F>();
         for begin in (0..self.depth).step_by(step) {
             let depth = step.min(self.depth - begin);
             for (i, panel) in self.panels.clone().enumerate() {
                 let panel = self.linear.panels.panel(panel);
                 for first in (self.rows.clone()).step_by(self.tile_rows) {
                     let rows = self.tile_rows.min(self.rows.end - first);
-                    let a = first * self.row_words + begin / F::DEPTH * words_per_position * rows;
+                    let words = row_words(F::ACTIVATIONS, begin, S::HAS_BF16_DOT);
+                    let a = first * self.row_words + words * rows;
                     let c = (first - self.rows.start) * columns + i * PANEL;
                     let operands = Operands {
                         a: self.activations[a..].as_ptr(),
-                        // SAFETY: a panel reaches over the depth.
-                        b: unsafe { panel.add(begin / F::DEPTH * F::BYTES) },
+                        b: panel[begin / F::DEPTH * F::BYTES..].as_ptr(),
                         depth,
                         c: self.sums[c..].as_mut_ptr(),
                         c_stride: columns,
@@ -357,7 +421,7 @@ impl<F: Step> Kernel for Block<'_, F> {
                     // all of its rows and columns; `dispatch` saw to the instructions.
                     unsafe {
                         tile_of_rows::<S, F>(rows, operands, |rows| Spacing {
-                            row: 1,
+                            row: words_of_row(F::ACTIVATIONS),
                             depth: rows,
                         });
                     }

@@ -3,12 +3,14 @@
 //! 32 rows of a weight matrix, which are 32 outputs, are a *panel*. A panel holds, for each step
 //! of the depth, what all of its outputs need: one position for f32 and f16, a pair of them for
 //! bf16. So a decode step reads a panel from front to back, and a prefill reads parts of it that
-//! fit a core's first cache: one layout serves both, and weights are held once.
+//! fit a core's first cache: one layout serves both, and weights are held once. Quantised weights
+//! come in blocks of the depth (`blocks.rs`).
 
 #![allow(unsafe_code)]
 
 use half::{bf16, f16};
 
+use super::blocks::BlockFormat;
 use crate::kernels::chunks::Chunks;
 use crate::kernels::memory::Buffer;
 use crate::kernels::pool::Pool;
@@ -30,6 +32,25 @@ pub enum Rows<'a> {
 /// The number format of packed weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightFormat {
+    /// Each number for itself.
+    Float(FloatFormat),
+    /// In blocks that share scales.
+    Blocks(BlockFormat),
+}
+
+impl WeightFormat {
+    /// Bytes of a panel for `n_in` positions of the depth.
+    fn panel_bytes(self, n_in: usize) -> usize {
+        match self {
+            Self::Float(format) => format.panel_bytes(n_in),
+            Self::Blocks(format) => format.panel_bytes(n_in),
+        }
+    }
+}
+
+/// Formats in which each number stands for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloatFormat {
     /// IEEE 754 binary32.
     F32,
     /// IEEE 754 binary16.
@@ -38,7 +59,7 @@ pub enum WeightFormat {
     Bf16,
 }
 
-impl WeightFormat {
+impl FloatFormat {
     /// Bytes of a panel for `n_in` positions of the depth; an odd last position of bf16 has a
     /// zero beside it.
     pub(in crate::kernels) fn panel_bytes(self, n_in: usize) -> usize {
@@ -52,11 +73,11 @@ impl WeightFormat {
 
 impl Rows<'_> {
     /// Their format.
-    pub fn format(self) -> WeightFormat {
+    pub fn format(self) -> FloatFormat {
         match self {
-            Self::F32(_) => WeightFormat::F32,
-            Self::F16(_) => WeightFormat::F16,
-            Self::Bf16(_) => WeightFormat::Bf16,
+            Self::F32(_) => FloatFormat::F32,
+            Self::F16(_) => FloatFormat::F16,
+            Self::Bf16(_) => FloatFormat::Bf16,
         }
     }
 
@@ -92,50 +113,80 @@ impl Panels {
         sources: &[Rows<'_>],
         n_in: usize,
         order: &[Option<(usize, usize)>],
+        format: WeightFormat,
     ) -> std::io::Result<Self> {
-        let format = sources[0].format();
-        assert!(sources.iter().all(|rows| rows.format() == format && rows.len() % n_in == 0));
+        let are_packable = sources.iter().all(|rows| match format {
+            WeightFormat::Float(format) => rows.format() == format,
+            WeightFormat::Blocks(_) => rows.format() == FloatFormat::F32,
+        });
+        assert!(are_packable, "rows are in the format of the panels, or f32 to be quantised");
+        assert!(sources.iter().all(|rows| rows.len() % n_in == 0), "rows are whole");
         assert!(order.len().is_multiple_of(PANEL), "panels are whole");
         let (n_panels, bytes) = (order.len() / PANEL, format.panel_bytes(n_in));
         let mut buffer = Buffer::new((n_panels * bytes).div_ceil(8))?;
-        let words = bytes / 4;
-        let panels = Chunks::new(buffer.as_u32_mut_slice());
-        pool.run(n_panels, &|i| {
-            // SAFETY: each task takes the panel of its own number.
-            let panel = unsafe { panels.part(i * words..(i + 1) * words) };
-            for (column, source) in order[i * PANEL..][..PANEL].iter().enumerate() {
-                let Some((source, row)) = *source else { continue };
-                pack_row(sources[source], row, n_in, column, panel);
+        let columns = |i: usize| {
+            let columns = order[i * PANEL..][..PANEL].iter().enumerate();
+            columns.filter_map(|(column, source)| {
+                source.map(|(source, row)| (column, sources[source], row))
+            })
+        };
+        match format {
+            WeightFormat::Float(_) => {
+                let words = bytes / 4;
+                let panels = Chunks::new(buffer.as_u32_mut_slice());
+                pool.run(n_panels, &|i| {
+                    // SAFETY: each task takes the panel of its own number.
+                    let panel = unsafe { panels.part(i * words..(i + 1) * words) };
+                    for (column, rows, row) in columns(i) {
+                        pack_row(rows, row, n_in, column, panel);
+                    }
+                });
             }
-        });
+            WeightFormat::Blocks(format) => {
+                let panels = Chunks::new(buffer.as_u8_mut_slice());
+                pool.run(n_panels, &|i| {
+                    // SAFETY: as above.
+                    let panel = unsafe { panels.part(i * bytes..(i + 1) * bytes) };
+                    for (column, rows, row) in columns(i) {
+                        if let Rows::F32(rows) = rows {
+                            format.pack_row(&rows[row * n_in..][..n_in], column, panel);
+                        }
+                    }
+                });
+            }
+        }
         Ok(Self { buffer, format, n_in, n_panels })
     }
 
     /// Panel `i`.
-    pub fn panel(&self, i: usize) -> *const u8 {
-        let words = self.format.panel_bytes(self.n_in) / 4;
-        self.buffer.as_u32_slice()[i * words..][..words].as_ptr().cast()
+    pub fn panel(&self, i: usize) -> &[u8] {
+        let bytes = self.format.panel_bytes(self.n_in);
+        &self.buffer.as_u8_slice()[i * bytes..][..bytes]
     }
 
     /// Row `output` as floats.
     pub fn read_row(&self, output: usize, to: &mut [f32]) {
         assert_eq!(to.len(), self.n_in, "a row has {} numbers", self.n_in);
-        let (panel, column) = (output / PANEL, output % PANEL);
-        let words = self.format.panel_bytes(self.n_in) / 4;
-        let panel = &self.buffer.as_u32_slice()[panel * words..][..words];
-        match self.format {
-            WeightFormat::F32 => {
+        let (i, column) = (output / PANEL, output % PANEL);
+        let format = match self.format {
+            WeightFormat::Float(format) => format,
+            WeightFormat::Blocks(format) => return format.read_row(self.panel(i), column, to),
+        };
+        let words = format.panel_bytes(self.n_in) / 4;
+        let panel = &self.buffer.as_u32_slice()[i * words..][..words];
+        match format {
+            FloatFormat::F32 => {
                 for (to, step) in to.iter_mut().zip(panel.chunks_exact(PANEL)) {
                     *to = f32::from_bits(step[column]);
                 }
             }
-            WeightFormat::F16 => {
+            FloatFormat::F16 => {
                 for (to, step) in to.iter_mut().zip(panel.chunks_exact(PANEL / 2)) {
                     let bits = step[column / 2] >> (16 * (column % 2));
                     *to = f16::from_bits(bits as u16).to_f32();
                 }
             }
-            WeightFormat::Bf16 => {
+            FloatFormat::Bf16 => {
                 for (pair, step) in to.chunks_mut(2).zip(panel.chunks_exact(PANEL)) {
                     pair[0] = f32::from_bits(step[column] << 16);
                     if let Some(second) = pair.get_mut(1) {

@@ -1,53 +1,107 @@
 //! Products against their definition.
 
-use half::f16;
+use candle_core::quantized::k_quants::{BlockQ4K, BlockQ8_0, GgmlType};
+use half::{bf16, f16};
 use proptest::prelude::*;
 
 use super::*;
 use crate::kernels::drawn::drawn;
 
-/// A matrix in one of the formats.
-enum Matrix {
+/// A matrix as products take it, and what its numbers are in the format wanted.
+struct Matrix {
+    numbers: Numbers,
+    values: Vec<f64>,
+}
+
+enum Numbers {
     F32(Vec<f32>),
     F16(Vec<f16>),
     Bf16(Vec<bf16>),
 }
 
 impl Matrix {
-    fn drawn(format: WeightFormat, name: &str, len: usize) -> Self {
-        let numbers = drawn(name, len).into_iter();
-        match format {
-            WeightFormat::F32 => Self::F32(numbers.collect()),
-            WeightFormat::F16 => Self::F16(numbers.map(f16::from_f32).collect()),
-            WeightFormat::Bf16 => Self::Bf16(numbers.map(bf16::from_f32).collect()),
-        }
+    fn drawn(format: WeightFormat, name: &str, n_rows: usize, n_in: usize) -> Self {
+        let drawn = drawn(name, n_rows * n_in);
+        let (numbers, values): (_, Vec<f64>) = match format {
+            WeightFormat::Float(FloatFormat::F32) => {
+                let values = drawn.iter().map(|&x| x.into()).collect();
+                (Numbers::F32(drawn), values)
+            }
+            WeightFormat::Float(FloatFormat::F16) => {
+                let halves: Vec<f16> = drawn.into_iter().map(f16::from_f32).collect();
+                let values = halves.iter().map(|&x| x.into()).collect();
+                (Numbers::F16(halves), values)
+            }
+            WeightFormat::Float(FloatFormat::Bf16) => {
+                let halves: Vec<bf16> = drawn.into_iter().map(bf16::from_f32).collect();
+                let values = halves.iter().map(|&x| x.into()).collect();
+                (Numbers::Bf16(halves), values)
+            }
+            WeightFormat::Blocks(BlockFormat::Q8_0) => {
+                let values = quantised::<BlockQ8_0>(&drawn, n_in);
+                (Numbers::F32(drawn), values)
+            }
+            WeightFormat::Blocks(BlockFormat::Q4K) => {
+                let values = quantised::<BlockQ4K>(&drawn, n_in);
+                (Numbers::F32(drawn), values)
+            }
+        };
+        Self { numbers, values }
     }
 
     fn rows(&self) -> Rows<'_> {
-        match self {
-            Self::F32(rows) => Rows::F32(rows),
-            Self::F16(rows) => Rows::F16(rows),
-            Self::Bf16(rows) => Rows::Bf16(rows),
-        }
-    }
-
-    fn at(&self, i: usize) -> f64 {
-        match self {
-            Self::F32(rows) => rows[i].into(),
-            Self::F16(rows) => rows[i].into(),
-            Self::Bf16(rows) => rows[i].into(),
+        match &self.numbers {
+            Numbers::F32(rows) => Rows::F32(rows),
+            Numbers::F16(rows) => Rows::F16(rows),
+            Numbers::Bf16(rows) => Rows::Bf16(rows),
         }
     }
 }
 
+/// Rows through the engine's blocks and back.
+fn quantised<B: GgmlType>(numbers: &[f32], n_in: usize) -> Vec<f64> {
+    let rows = numbers.chunks_exact(n_in).flat_map(|row| {
+        let mut row = row.to_vec();
+        row.resize(n_in.next_multiple_of(B::BLCK_SIZE), 0.0);
+        let mut blocks = vec![B::zeros(); row.len() / B::BLCK_SIZE];
+        B::from_float(&row, &mut blocks);
+        B::to_float(&blocks, &mut row);
+        row.truncate(n_in);
+        row
+    });
+    rows.map(f64::from).collect()
+}
+
+/// Activations as products by blocks take them: 32 at a time whole multiples of 1/127 of the
+/// greatest.
+fn in_bytes(x: &[f32], n_in: usize) -> Vec<f64> {
+    let rows = x.chunks_exact(n_in);
+    let blocks = rows.flat_map(|row| row.chunks(32)).map(|block| {
+        let max = block.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+        let inverse = if max > 0.0 { 127.0 / max } else { 0.0 };
+        let scale = f64::from(max / 127.0);
+        block.iter().map(|x| f64::from((x * inverse).round_ties_even()) * scale).collect::<Vec<_>>()
+    });
+    blocks.flatten().collect()
+}
+
 /// The outputs of `x (rows, n_in)` by the definition, and of each the sum of its products'
 /// sizes, which rounding errors are a share of.
-fn reference(matrix: &Matrix, x: &[f32], n_in: usize, bias: &[f32]) -> Vec<(f64, f64)> {
+fn reference(
+    format: WeightFormat,
+    matrix: &Matrix,
+    x: &[f32],
+    n_in: usize,
+    bias: &[f32],
+) -> Vec<(f64, f64)> {
+    let x = match format {
+        WeightFormat::Blocks(_) => in_bytes(x, n_in),
+        WeightFormat::Float(_) => x.iter().map(|&x| x.into()).collect(),
+    };
     let mut outputs = Vec::new();
     for x in x.chunks_exact(n_in) {
-        for (row, &bias) in bias.iter().enumerate() {
-            let products = x.iter().enumerate();
-            let products = products.map(|(i, &x)| matrix.at(row * n_in + i) * f64::from(x));
+        for (weights, &bias) in matrix.values.chunks_exact(n_in).zip(bias) {
+            let products = weights.iter().zip(x).map(|(w, x)| w * x);
             let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
             outputs.push((sum + f64::from(bias), size + f64::from(bias.abs())));
         }
@@ -55,16 +109,26 @@ fn reference(matrix: &Matrix, x: &[f32], n_in: usize, bias: &[f32]) -> Vec<(f64,
     outputs
 }
 
-/// Rounding of sums in f32, and of activations to bf16 where a product of pairs does so.
+/// Rounding of sums in f32, and of activations to bf16 where a product of pairs does so. The
+/// least values of q4_k are larger than what is left of them.
 fn tolerance(format: WeightFormat, instructions: Instructions) -> f64 {
     match format {
-        WeightFormat::Bf16 if has_bf16_dot(instructions) => 2.0_f64.powi(-8),
+        WeightFormat::Float(FloatFormat::Bf16) if has_bf16_dot(instructions) => 2.0_f64.powi(-8),
+        WeightFormat::Blocks(BlockFormat::Q4K) => 4e-6,
         _ => 1e-6,
     }
 }
 
+const FORMATS: [WeightFormat; 5] = [
+    WeightFormat::Float(FloatFormat::F32),
+    WeightFormat::Float(FloatFormat::F16),
+    WeightFormat::Float(FloatFormat::Bf16),
+    WeightFormat::Blocks(BlockFormat::Q8_0),
+    WeightFormat::Blocks(BlockFormat::Q4K),
+];
+
 fn formats() -> impl Strategy<Value = WeightFormat> {
-    prop::sample::select(vec![WeightFormat::F32, WeightFormat::F16, WeightFormat::Bf16])
+    prop::sample::select(FORMATS.to_vec())
 }
 
 proptest! {
@@ -80,16 +144,16 @@ proptest! {
     ) {
         let x = drawn("x", n_rows * n_in);
         let (first, second) = (
-            Matrix::drawn(format, "first", n_first * n_in),
-            Matrix::drawn(format, "second", n_second * n_in),
+            Matrix::drawn(format, "first", n_first, n_in),
+            Matrix::drawn(format, "second", n_second, n_in),
         );
         let bias = |name, len| match has_bias {
             true => drawn(name, len),
             false => vec![0.0; len],
         };
         let (first_bias, second_bias) = (bias("bias 1", n_first), bias("bias 2", n_second));
-        let wanted_first = reference(&first, &x, n_in, &first_bias);
-        let wanted_second = reference(&second, &x, n_in, &second_bias);
+        let wanted_first = reference(format, &first, &x, n_in, &first_bias);
+        let wanted_second = reference(format, &second, &x, n_in, &second_bias);
         let mut pool = Pool::new(3).unwrap();
         let biases = [&first_bias[..], &second_bias[..]];
         let linear = Linear::pack(
@@ -98,6 +162,7 @@ proptest! {
             has_bias.then_some(&biases[..]),
             n_in,
             Outputs::Stacked,
+            format,
         ).unwrap();
         let n_out = n_first + n_second;
         prop_assert_eq!((linear.n_in(), linear.n_out()), (n_in, n_out));
@@ -128,7 +193,7 @@ proptest! {
         let mut row = vec![0.0; n_in];
         linear.read_row(n_first - 1, &mut row);
         for (i, &value) in row.iter().enumerate() {
-            prop_assert_eq!(f64::from(value), first.at((n_first - 1) * n_in + i));
+            prop_assert_eq!(f64::from(value), first.values[(n_first - 1) * n_in + i]);
         }
     }
 
@@ -140,14 +205,14 @@ proptest! {
         n_out in 1_usize..100,
     ) {
         let x = drawn("x", n_rows * n_in);
-        let gate = Matrix::drawn(format, "gate", n_out * n_in);
-        let up = Matrix::drawn(format, "up", n_out * n_in);
+        let gate = Matrix::drawn(format, "gate", n_out, n_in);
+        let up = Matrix::drawn(format, "up", n_out, n_in);
         let no_bias = vec![0.0; n_out];
-        let gates = reference(&gate, &x, n_in, &no_bias);
-        let ups = reference(&up, &x, n_in, &no_bias);
+        let gates = reference(format, &gate, &x, n_in, &no_bias);
+        let ups = reference(format, &up, &x, n_in, &no_bias);
         let mut pool = Pool::new(2).unwrap();
         let sources = [gate.rows(), up.rows()];
-        let linear = Linear::pack(&mut pool, &sources, None, n_in, Outputs::SwiGlu).unwrap();
+        let linear = Linear::pack(&mut pool, &sources, None, n_in, Outputs::SwiGlu, format).unwrap();
         for instructions in Instructions::available() {
             let tolerance = tolerance(format, instructions);
             let mut y = vec![f32::NAN; n_rows * n_out];
@@ -166,13 +231,14 @@ proptest! {
 fn large_products_are_cut_into_blocks_and_steps() {
     // More rows than a block, a depth of several steps, more panels than a task holds.
     let (n_rows, n_in, n_out) = (413, 1100, 331);
-    for format in [WeightFormat::F32, WeightFormat::F16, WeightFormat::Bf16] {
+    for format in FORMATS {
         let x = drawn("x", n_rows * n_in);
-        let matrix = Matrix::drawn(format, "w", n_out * n_in);
-        let wanted = reference(&matrix, &x, n_in, &vec![0.0; n_out]);
+        let matrix = Matrix::drawn(format, "w", n_out, n_in);
+        let wanted = reference(format, &matrix, &x, n_in, &vec![0.0; n_out]);
         let mut pool = Pool::new(2).unwrap();
         let linear =
-            Linear::pack(&mut pool, &[matrix.rows()], None, n_in, Outputs::Stacked).unwrap();
+            Linear::pack(&mut pool, &[matrix.rows()], None, n_in, Outputs::Stacked, format)
+                .unwrap();
         for instructions in Instructions::available() {
             let mut y = vec![f32::NAN; n_rows * n_out];
             let scratch = &mut Scratch::default();
@@ -182,6 +248,28 @@ fn large_products_are_cut_into_blocks_and_steps() {
                 let name = instructions.name();
                 let difference = (f64::from(found) - wanted).abs();
                 assert!(difference <= tolerance * size, "{found} is not {wanted} with {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_none() {
+    let (n_in, n_out) = (70, 40);
+    for format in FORMATS {
+        let matrix = Matrix::drawn(format, "w", n_out, n_in);
+        let mut pool = Pool::new(1).unwrap();
+        let rows = [matrix.rows()];
+        let linear = Linear::pack(&mut pool, &rows, None, n_in, Outputs::Stacked, format).unwrap();
+        for instructions in Instructions::available() {
+            for absurd in [f32::NAN, f32::INFINITY] {
+                let mut x = drawn("x", 2 * n_in);
+                x[n_in + 50] = absurd;
+                let mut y = vec![0.0; 2 * n_out];
+                let scratch = &mut Scratch::default();
+                linear.forward(instructions, &mut pool, scratch, &x, &mut y, Store::Overwrite);
+                assert!(y[..n_out].iter().all(|y| y.is_finite()), "{format:?}");
+                assert!(y[n_out..].iter().all(|y| !y.is_finite()), "{format:?}");
             }
         }
     }

@@ -3,8 +3,9 @@
 
 #![allow(unsafe_code)]
 
+use super::blocks::{BLOCK, q4_k, q8_0};
 use super::panel::PANEL;
-use crate::kernels::simd::Simd;
+use crate::kernels::simd::{Products, Simd};
 
 /// Rows of the tallest tile of any instruction set.
 pub(in crate::kernels) const ROWS_MAX: usize = 12;
@@ -12,8 +13,8 @@ pub(in crate::kernels) const ROWS_MAX: usize = 12;
 /// Where a tile reads and writes.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Operands {
-    /// Activations at the first position of the depth: 4-byte words, a float or a pair of bf16
-    /// as the format's `dot` says.
+    /// Activations at the first position of the depth, in words as the format's
+    /// [`Step::ACTIVATIONS`] says.
     pub a: *const u32,
     /// A panel of weights at the same position.
     pub b: *const u8,
@@ -33,18 +34,44 @@ pub(in crate::kernels) struct Spacing {
     pub depth: usize,
 }
 
+/// How the innermost loop finds the activations of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kernels) enum Activations {
+    /// One float for each position.
+    Floats,
+    /// Pairs of bf16, one word for two positions, when a machine multiplies those; else floats.
+    Bf16Pairs,
+    /// Bytes in blocks of 32 positions that share a scale: [`BYTE_BLOCK_WORDS`].
+    Bytes,
+}
+
+impl Activations {
+    /// What they are multiplied by.
+    pub(super) const fn products(self) -> Products {
+        match self {
+            Self::Floats => Products::Floats,
+            Self::Bf16Pairs => Products::Pairs,
+            Self::Bytes => Products::Bytes,
+        }
+    }
+}
+
+/// Words of a block of [`Activations::Bytes`]: the scale; the sum of the bytes, as an integer;
+/// that sum times the scale; and the bytes.
+pub(super) const BYTE_BLOCK_WORDS: usize = 3 + BLOCK / 4;
+
 /// A format of weights in panels, as the innermost loop sees it.
 pub(in crate::kernels) trait Step {
     /// Positions of the depth in a step.
     const DEPTH: usize;
     /// Bytes of a panel in a step.
     const BYTES: usize;
-    /// Whether activations are pairs of bf16, one word for a step, when a machine multiplies
-    /// those; else they are one float for each position.
-    const DOT: bool;
+    /// Positions of the depth come in multiples of these; the last step may have fewer than others.
+    const DEPTH_UNIT: usize = Self::DEPTH;
+    const ACTIVATIONS: Activations;
 
-    /// Adds the products of one step to `sums`: rows of activations at `a` times the two vectors
-    /// of weights that begin `column` columns into the panel's step at `b`.
+    /// Adds the products of one step of `depth` positions to `sums`: rows of activations at `a`
+    /// times the two vectors of weights that begin `column` columns into the panel's step at `b`.
     ///
     /// # Safety
     /// As [`tile`] asks.
@@ -53,14 +80,37 @@ pub(in crate::kernels) trait Step {
         spacing: Spacing,
         b: *const u8,
         column: usize,
+        depth: usize,
         sums: &mut [[S::V; 2]; ROWS],
     );
 }
 
-/// Words of a row of activations in a step of `F` on `S`.
+/// Words of a row of activations for `depth` positions, where pairs of bf16 are multiplied or not.
 #[inline(always)]
-pub(in crate::kernels) const fn words_per_step<S: Simd, F: Step>() -> usize {
-    if F::DOT && S::HAS_BF16_DOT { F::DEPTH / 2 } else { F::DEPTH }
+pub(super) const fn row_words(activations: Activations, depth: usize, has_dot: bool) -> usize {
+    match activations {
+        Activations::Bf16Pairs if has_dot => depth / 2,
+        Activations::Floats | Activations::Bf16Pairs => depth,
+        Activations::Bytes => depth / BLOCK * BYTE_BLOCK_WORDS,
+    }
+}
+
+/// Words between rows that are packed side by side.
+#[inline(always)]
+pub(super) const fn words_of_row(activations: Activations) -> usize {
+    match activations {
+        Activations::Floats | Activations::Bf16Pairs => 1,
+        Activations::Bytes => BYTE_BLOCK_WORDS,
+    }
+}
+
+/// Rows of the tallest tile of `F`.
+#[inline(always)]
+pub(super) const fn rows_max<S: Simd, F: Step>() -> usize {
+    match F::ACTIVATIONS {
+        Activations::Bytes => S::BYTE_TILE_ROWS,
+        Activations::Floats | Activations::Bf16Pairs => S::TILE_ROWS,
+    }
 }
 
 /// `ROWS` rows of C.
@@ -74,16 +124,17 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
     spacing: Spacing,
 ) {
     let Operands { a, b, depth, c, c_stride, accumulate } = operands;
-    let a_step = spacing.depth * words_per_step::<S, F>();
+    let a_step = spacing.depth * row_words(F::ACTIVATIONS, F::DEPTH, S::HAS_BF16_DOT);
     for column in (0..PANEL).step_by(2 * S::LANES) {
         // SAFETY: by the caller; columns end with the panel.
         unsafe {
             let mut sums = [[S::splat(0.0); 2]; ROWS];
             let (mut a, mut b) = (a, b);
-            for _ in 0..depth / F::DEPTH {
-                F::step::<S, ROWS>(a, spacing, b, column, &mut sums);
-                a = a.add(a_step);
-                b = b.add(F::BYTES);
+            for at in (0..depth).step_by(F::DEPTH) {
+                F::step::<S, ROWS>(a, spacing, b, column, F::DEPTH.min(depth - at), &mut sums);
+                // Beyond the end after a last step that is shorter than others, and not read.
+                a = a.wrapping_add(a_step);
+                b = b.wrapping_add(F::BYTES);
             }
             for (row, sums) in sums.into_iter().enumerate() {
                 for (i, sum) in sums.into_iter().enumerate() {
@@ -95,7 +146,7 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
     }
 }
 
-/// [`tile`] for a number of rows that is known only now, from 1 to [`Simd::TILE_ROWS`].
+/// [`tile`] for a number of rows that is known only now, from 1 to [`rows_max`].
 ///
 /// # Safety
 /// As [`tile`] asks.
@@ -110,7 +161,7 @@ pub(in crate::kernels) unsafe fn tile_of_rows<S: Simd, F: Step>(
             match rows {
                 // The condition is known when compiling, so tiles that do not fit are left out.
                 // SAFETY: by the caller.
-                $($rows if $rows <= S::TILE_ROWS => unsafe {
+                $($rows if $rows <= rows_max::<S, F>() => unsafe {
                     tile::<S, F, $rows>(operands, spacing($rows));
                 },)*
                 _ => unreachable!("no tile has {rows} rows"),
@@ -147,7 +198,7 @@ pub(in crate::kernels) struct F32;
 impl Step for F32 {
     const DEPTH: usize = 1;
     const BYTES: usize = PANEL * 4;
-    const DOT: bool = false;
+    const ACTIVATIONS: Activations = Activations::Floats;
 
     #[inline(always)]
     unsafe fn step<S: Simd, const ROWS: usize>(
@@ -155,6 +206,7 @@ impl Step for F32 {
         spacing: Spacing,
         b: *const u8,
         column: usize,
+        _: usize,
         sums: &mut [[S::V; 2]; ROWS],
     ) {
         // SAFETY: by the caller.
@@ -171,7 +223,7 @@ pub(in crate::kernels) struct F16;
 impl Step for F16 {
     const DEPTH: usize = 1;
     const BYTES: usize = PANEL * 2;
-    const DOT: bool = false;
+    const ACTIVATIONS: Activations = Activations::Floats;
 
     #[inline(always)]
     unsafe fn step<S: Simd, const ROWS: usize>(
@@ -179,6 +231,7 @@ impl Step for F16 {
         spacing: Spacing,
         b: *const u8,
         column: usize,
+        _: usize,
         sums: &mut [[S::V; 2]; ROWS],
     ) {
         // SAFETY: by the caller.
@@ -197,7 +250,7 @@ pub(in crate::kernels) struct Bf16<const DOT: bool>;
 impl<const DOT: bool> Step for Bf16<DOT> {
     const DEPTH: usize = 2;
     const BYTES: usize = PANEL * 4;
-    const DOT: bool = DOT;
+    const ACTIVATIONS: Activations = if DOT { Activations::Bf16Pairs } else { Activations::Floats };
 
     #[inline(always)]
     unsafe fn step<S: Simd, const ROWS: usize>(
@@ -205,6 +258,7 @@ impl<const DOT: bool> Step for Bf16<DOT> {
         spacing: Spacing,
         b: *const u8,
         column: usize,
+        _: usize,
         sums: &mut [[S::V; 2]; ROWS],
     ) {
         // SAFETY: by the caller.
@@ -222,6 +276,147 @@ impl<const DOT: bool> Step for Bf16<DOT> {
             let (even1, odd1) = S::load_bf16_pairs(b.add(2 * S::LANES));
             add_products::<S, ROWS>(a, spacing, [even0, even1], sums);
             add_products::<S, ROWS>(a.add(spacing.depth), spacing, [odd0, odd1], sums);
+        }
+    }
+}
+
+/// Sums of the products of a block of 32 positions, which share a scale: rows of activations in
+/// bytes at `a` times what `weights` gives for each group of four positions, by `add`.
+///
+/// # Safety
+/// As [`tile`] asks.
+#[inline(always)]
+unsafe fn block_sums<S: Simd, const ROWS: usize>(
+    a: *const u32,
+    spacing: Spacing,
+    start: impl Fn(i32) -> S::I,
+    weights: impl Fn(usize) -> [S::I; 2],
+    add: impl Fn(S::I, S::I, S::I) -> S::I,
+) -> [[S::I; 2]; ROWS] {
+    // SAFETY: by the caller.
+    unsafe {
+        let mut sums: [[S::I; 2]; ROWS] = std::array::from_fn(|row| {
+            let sum_of_bytes = *a.add(row * spacing.row + 1) as i32;
+            [start(sum_of_bytes); 2]
+        });
+        for group in 0..BLOCK / 4 {
+            let weights = weights(group);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let bytes = S::splat_bytes(a.add(row * spacing.row + 3 + group));
+                sums[0] = add(weights[0], bytes, sums[0]);
+                sums[1] = add(weights[1], bytes, sums[1]);
+            }
+        }
+        sums
+    }
+}
+
+/// A word of activations that is a float, in all lanes.
+///
+/// # Safety
+/// As [`tile`] asks.
+#[inline(always)]
+unsafe fn splat_at<S: Simd>(a: *const u32) -> S::V {
+    // SAFETY: by the caller.
+    unsafe { S::splat(*a.cast::<f32>()) }
+}
+
+/// Bytes with a scale for each 32 of them.
+pub(super) struct Q8_0;
+
+impl Step for Q8_0 {
+    const DEPTH: usize = BLOCK;
+    const BYTES: usize = q8_0::BLOCK_BYTES;
+    const ACTIVATIONS: Activations = Activations::Bytes;
+
+    #[inline(always)]
+    unsafe fn step<S: Simd, const ROWS: usize>(
+        a: *const u32,
+        spacing: Spacing,
+        b: *const u8,
+        column: usize,
+        _: usize,
+        sums: &mut [[S::V; 2]; ROWS],
+    ) {
+        // SAFETY: by the caller.
+        unsafe {
+            let scales = b.cast::<u16>().add(column);
+            let scales = [S::load_f16(scales), S::load_f16(scales.add(S::LANES))];
+            let weights = b.add(q8_0::GROUPS_AT + 4 * column);
+            let of_block = block_sums::<S, ROWS>(
+                a,
+                spacing,
+                |sum| S::start_of_offset_sums(sum),
+                |group| {
+                    let weights = weights.add(4 * PANEL * group);
+                    [S::load_bytes(weights), S::load_bytes(weights.add(4 * S::LANES))]
+                },
+                |weights, bytes, sums| S::add_offset_products(weights, bytes, sums),
+            );
+            for (row, (sums, of_block)) in sums.iter_mut().zip(of_block).enumerate() {
+                let scale = splat_at::<S>(a.add(row * spacing.row));
+                for i in 0..2 {
+                    let scaled = S::mul(S::floats(of_block[i]), scales[i]);
+                    sums[i] = S::multiply_add(scaled, scale, sums[i]);
+                }
+            }
+        }
+    }
+}
+
+/// Halves of bytes with a scale and a least value for each 32 of them.
+pub(super) struct Q4K;
+
+impl Step for Q4K {
+    const DEPTH: usize = 256;
+    const BYTES: usize = q4_k::SUPER_BLOCK_BYTES;
+    const DEPTH_UNIT: usize = BLOCK;
+    const ACTIVATIONS: Activations = Activations::Bytes;
+
+    #[inline(always)]
+    unsafe fn step<S: Simd, const ROWS: usize>(
+        a: *const u32,
+        spacing: Spacing,
+        b: *const u8,
+        column: usize,
+        depth: usize,
+        sums: &mut [[S::V; 2]; ROWS],
+    ) {
+        // SAFETY: by the caller.
+        unsafe {
+            let halves = b.cast::<u16>().add(column);
+            let d = [S::load_f16(halves), S::load_f16(halves.add(S::LANES))];
+            let halves = halves.add(PANEL);
+            let e = [S::load_f16(halves), S::load_f16(halves.add(S::LANES))];
+            for block in 0..depth / BLOCK {
+                let a = a.add(block * spacing.depth * BYTE_BLOCK_WORDS);
+                let b = b.add(q4_k::BLOCKS_AT + block * q4_k::BLOCK_BYTES);
+                let of_block = block_sums::<S, ROWS>(
+                    a,
+                    spacing,
+                    |_| S::splat_i32(0),
+                    |group| {
+                        let b = b.add(q4_k::GROUPS_AT + 4 * PANEL * (group / 2) + 4 * column);
+                        let both = [S::load_bytes(b), S::load_bytes(b.add(4 * S::LANES))];
+                        match group % 2 {
+                            0 => both.map(|bytes| S::low_nibbles(bytes)),
+                            _ => both.map(|bytes| S::high_nibbles(bytes)),
+                        }
+                    },
+                    |nibbles, bytes, sums| S::add_nibble_products(nibbles, bytes, sums),
+                );
+                for i in 0..2 {
+                    let scales = b.add(column + i * S::LANES);
+                    let scale_of_weights = S::mul(S::load_u8(scales), d[i]);
+                    let least = S::mul(S::load_u8(scales.add(PANEL)), e[i]);
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let a = a.add(row * spacing.row);
+                        let scaled = S::mul(S::floats(of_block[row][i]), scale_of_weights);
+                        let sum = S::multiply_add(scaled, splat_at::<S>(a), sums[i]);
+                        sums[i] = S::sub(sum, S::mul(least, splat_at::<S>(a.add(2))));
+                    }
+                }
+            }
         }
     }
 }

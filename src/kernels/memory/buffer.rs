@@ -85,6 +85,18 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts_mut(self.begin_mut().cast(), 4 * self.n_words) }
     }
 
+    /// The same memory as bytes.
+    pub fn as_u8_slice(&self) -> &[u8] {
+        // SAFETY: as in `as_f32_slice`.
+        unsafe { std::slice::from_raw_parts(self.begin(), 8 * self.n_words) }
+    }
+
+    /// The same memory as bytes, to be written.
+    pub fn as_u8_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_f32_slice`, borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.begin_mut(), 8 * self.n_words) }
+    }
+
     fn begin(&self) -> *const u8 {
         self.map[self.offset_bytes..].as_ptr()
     }

@@ -14,7 +14,9 @@ pub fn read_sum(instructions: Instructions, words: &[u64]) -> u64 {
     let sum = match instructions {
         // SAFETY: asserted to be available.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512Bf16 | Instructions::Avx512 => unsafe { x86::avx512::sum(lines) },
+        Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => unsafe {
+            x86::avx512::sum(lines)
+        },
         // SAFETY: asserted to be available.
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx2 => unsafe { x86::avx2::sum(lines) },
@@ -43,7 +45,7 @@ pub fn copy(instructions: Instructions, from: &[u64], to: &mut [u64]) {
     match instructions {
         // SAFETY: asserted to be available.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512Bf16 | Instructions::Avx512 => unsafe {
+        Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => unsafe {
             x86::avx512::copy(from_lines, lines)
         },
         // SAFETY: asserted to be available.
@@ -79,7 +81,7 @@ pub fn triad(instructions: Instructions, a: &mut [f32], b: &[f32], c: &[f32], sc
     match instructions {
         // SAFETY: asserted to be available.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512Bf16 | Instructions::Avx512 => unsafe {
+        Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => unsafe {
             x86::avx512::triad(lines, b_lines, c_lines, scale)
         },
         // SAFETY: asserted to be available.
