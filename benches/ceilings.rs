@@ -9,10 +9,15 @@
 
 use std::hint::black_box;
 
+use benchinf::case::Operands;
+use benchinf::kernels::linear::{
+    BlockFormat, FloatFormat, Linear, Outputs, Rows, Scratch, Store, WeightFormat,
+};
 use benchinf::kernels::memory::{self, Buffer};
-use benchinf::kernels::{Gemm, GemmShape, Instructions};
+use benchinf::kernels::{Instructions, Pool};
 use benchinf::measure::{Clock, MonotonicClock};
 use benchinf::stats;
+use half::bf16;
 
 const ROUNDS: usize = 9;
 const TARGET_GEMM: f64 = 0.90;
@@ -24,43 +29,73 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Fallible<()> {
     println!("medians of {ROUNDS} rounds on {} threads", rayon::current_num_threads());
-    for instructions in Instructions::available() {
+    for (operands, instructions) in arms() {
         for extent in GEMM_EXTENTS {
             // The largest products of the slow path would take minutes.
             if instructions != Instructions::Portable || extent == GEMM_EXTENTS[0] {
-                products(instructions, extent)?;
+                products(operands, instructions, extent)?;
             }
         }
     }
-    for instructions in Instructions::available() {
-        passes(instructions)?;
+    for (operands, instructions) in arms() {
+        if operands == Operands::F32 {
+            passes(instructions)?;
+        }
     }
     Ok(())
 }
 
 /// A product of cubes and the loop of registers.
-fn products(instructions: Instructions, extent: usize) -> Fallible<()> {
-    let n_words = extent * extent / 2;
-    let (mut a, mut b, mut c) =
-        (Buffer::new(n_words)?, Buffer::new(n_words)?, Buffer::new(n_words)?);
-    for (seed, matrix) in [(1, &mut a), (2, &mut b)] {
-        memory::fill_parallel(matrix.as_f32_mut_slice(), |index| unit(index as u64 ^ seed << 40));
+fn products(operands: Operands, instructions: Instructions, extent: usize) -> Fallible<()> {
+    let (mut x, mut w, mut y) =
+        (vec![0.0; extent * extent], vec![0.0; extent * extent], vec![0.0; extent * extent]);
+    for (seed, matrix) in [(1, &mut x), (2, &mut w)] {
+        memory::fill_parallel(matrix, |index| match operands {
+            Operands::Int8 => (127.0 * unit(index as u64 ^ seed << 40)).round(),
+            _ => unit(index as u64 ^ seed << 40),
+        });
     }
-    let mut gemm = Gemm::new(instructions, GemmShape { m: extent, n: extent, k: extent })?;
-    let flops = 2.0 * (extent as f64).powi(3);
+    let n_threads = rayon::current_num_threads();
+    let mut pool = Pool::new(n_threads)?;
+    let mut pack =
+        |rows, format| Linear::pack(&mut pool, &[rows], None, extent, Outputs::Stacked, format);
+    let linear = match operands {
+        Operands::F32 | Operands::F16 => pack(Rows::F32(&w), WeightFormat::Float(FloatFormat::F32)),
+        Operands::BF16 => {
+            let halves: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+            pack(Rows::Bf16(&halves), WeightFormat::Float(FloatFormat::Bf16))
+        }
+        Operands::Int8 => pack(Rows::F32(&w), WeightFormat::Blocks(BlockFormat::Int8)),
+    }?;
+    let operations = 2.0 * (extent as f64).powi(3);
     // Both arms of a pair take about as long.
-    let n_threads = rayon::current_num_threads() as f64;
-    let steps = flops / n_threads / registers::flops_per_step(instructions);
-    let mut product = || gemm.run(a.as_f32_slice(), b.as_f32_slice(), c.as_f32_mut_slice());
+    let per_step = registers::operations_per_step(operands, instructions);
+    let steps = operations / n_threads as f64 / per_step;
+    let mut scratch = Scratch::default();
+    let mut product = || {
+        linear.forward(instructions, &mut pool, &mut scratch, &x, &mut y, Store::Overwrite);
+    };
     let mut limit = || {
-        rayon::broadcast(|_| black_box(registers::run(instructions, steps as u64)));
+        rayon::broadcast(|_| black_box(registers::run(operands, instructions, steps as u64)));
     };
     let pair = alternate(&mut product, &mut limit);
-    let name = format!("{} gemm {extent}", instructions.name());
+    let name = format!("{} {operands} gemm {extent}", instructions.name());
     // The portable path is there to run anywhere, not to show what a machine can do.
     let target = (instructions != Instructions::Portable).then_some(TARGET_GEMM);
-    pair.print(&name, "register loop", [flops / 1e9; 2], "GFLOP/s", target);
+    pair.print(&name, "register loop", [operations / 1e9; 2], "GFLOP/s", target);
     Ok(())
+}
+
+/// The formats, and the instructions that multiply them.
+fn arms() -> Vec<(Operands, Instructions)> {
+    let all = [
+        (Operands::F32, Instructions::Avx512),
+        (Operands::F32, Instructions::Avx2),
+        (Operands::F32, Instructions::Portable),
+        (Operands::BF16, Instructions::Avx512Bf16),
+        (Operands::Int8, Instructions::Avx512Vnni),
+    ];
+    all.into_iter().filter(|(_, instructions)| instructions.is_available()).collect()
 }
 
 /// The passes over memory: reading and the plain loop, and for information the writers.
@@ -174,6 +209,7 @@ fn unit(index: u64) -> f32 {
 
 /// Multiply-adds on registers alone: what no product can exceed.
 mod registers {
+    use benchinf::case::Operands;
     use benchinf::kernels::Instructions;
 
     /// Chains that do not wait for each other: more than the latency of a multiply-add (4 cycles)
@@ -183,8 +219,8 @@ mod registers {
     /// Of four floats each; x86-64 alone has no fused multiply-add.
     const CHAINS_PORTABLE: usize = 12;
 
-    /// Floating-point operations of one thread in one step.
-    pub fn flops_per_step(instructions: Instructions) -> f64 {
+    /// Operations of one thread in one step.
+    pub fn operations_per_step(operands: Operands, instructions: Instructions) -> f64 {
         let lanes = match instructions {
             Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => {
                 16 * CHAINS_512
@@ -192,22 +228,36 @@ mod registers {
             Instructions::Avx2 => 8 * CHAINS_256,
             Instructions::Portable => 4 * CHAINS_PORTABLE,
         };
-        2.0 * lanes as f64
+        let products = match operands {
+            Operands::F32 | Operands::F16 => 1,
+            Operands::BF16 => 2,
+            Operands::Int8 => 4,
+        };
+        2.0 * f64::from(products * lanes as u32)
     }
 
-    /// Runs `steps` steps on this thread. Every chain tends to 2 and stays a normal number.
-    pub fn run(instructions: Instructions, steps: u64) -> f32 {
+    /// Runs `steps` steps on this thread. Every chain of multiply-adds tends to 2 and stays a
+    /// normal number; sums of pairs and of quadruples begin with 0.
+    pub fn run(operands: Operands, instructions: Instructions, steps: u64) -> f32 {
         assert!(instructions.is_available());
         let [start, factor, summand] = std::hint::black_box([1.5, 0.5, 1.0]);
-        match instructions {
+        match (operands, instructions) {
             // SAFETY: asserted to be available.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => unsafe {
+            (Operands::BF16, Instructions::Avx512Bf16) => unsafe { x86::pairs(steps) },
+            // SAFETY: asserted to be available.
+            #[cfg(target_arch = "x86_64")]
+            (Operands::Int8, Instructions::Avx512Vnni) => unsafe { x86::quadruples(steps) },
+            // SAFETY: asserted to be available.
+            #[cfg(target_arch = "x86_64")]
+            (Operands::F32, Instructions::Avx512) => unsafe {
                 x86::avx512(steps, start, factor, summand)
             },
             // SAFETY: asserted to be available.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => unsafe { x86::avx2(steps, start, factor, summand) },
+            (Operands::F32, Instructions::Avx2) => unsafe {
+                x86::avx2(steps, start, factor, summand)
+            },
             _ => portable(steps, start, factor, summand),
         }
     }
@@ -259,6 +309,49 @@ mod registers {
                 concat!($($before, $number, $after, "\n"),*)
             };
         }
+
+        /// A loop of one instruction that adds products of what `$operand` repeats to 24 sums.
+        macro_rules! sums {
+            ($name:ident, $features:literal, $instruction:literal, $operand:literal) => {
+                #[target_feature(enable = $features)]
+                pub fn $name(steps: u64) -> f32 {
+                    const { assert!(CHAINS_512 == 24) };
+                    let sum: __m512i;
+                    let operand = _mm512_set1_epi32(std::hint::black_box($operand));
+                    // SAFETY: the loop uses the registers named and no memory.
+                    unsafe {
+                        asm!(
+                            each!("vpxorq zmm", ", zmm26, zmm26":
+                                0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23),
+                            "test {steps}, {steps}",
+                            "jz 3f",
+                            ".p2align 5",
+                            "2:",
+                            each!($instruction, ", zmm24, zmm25":
+                                0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23),
+                            "dec {steps}",
+                            "jnz 2b",
+                            "3:",
+                            steps = inout(reg) steps => _,
+                            in("zmm24") operand,
+                            in("zmm25") operand,
+                            in("zmm26") operand,
+                            out("zmm0") sum, out("zmm1") _, out("zmm2") _, out("zmm3") _,
+                            out("zmm4") _, out("zmm5") _, out("zmm6") _, out("zmm7") _,
+                            out("zmm8") _, out("zmm9") _, out("zmm10") _, out("zmm11") _,
+                            out("zmm12") _, out("zmm13") _, out("zmm14") _, out("zmm15") _,
+                            out("zmm16") _, out("zmm17") _, out("zmm18") _, out("zmm19") _,
+                            out("zmm20") _, out("zmm21") _, out("zmm22") _, out("zmm23") _,
+                            options(nomem, nostack),
+                        );
+                    }
+                    _mm512_reduce_add_epi32(sum) as f32
+                }
+            };
+        }
+        // Pairs of 1.0 in bf16, and quadruples of 1.
+        sums!(pairs, "avx512f,avx512bf16", "vdpbf16ps zmm", 0x3f80_3f80);
+        sums!(quadruples, "avx512f,avx512vnni", "vpdpbusd zmm", 0x0101_0101);
 
         /// By hand: of 24 chains a compiler keeps some in memory, and the loop is a third slower.
         #[target_feature(enable = "avx512f")]

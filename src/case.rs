@@ -72,7 +72,8 @@ impl fmt::Display for Test {
     }
 }
 
-/// Number format of weights, activations and KV cache.
+/// Number format of a model's weights; where numbers stand for themselves, that of the KV cache
+/// and of the operands of products as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dtype {
     /// IEEE 754 binary32.
@@ -81,33 +82,63 @@ pub enum Dtype {
     F16,
     /// bfloat16: binary32 with a mantissa of 8 bits.
     BF16,
+    /// GGUF's blocks of 32 bytes with a scale: 8.5 bits a weight.
+    Q8_0,
+    /// GGUF's blocks of 256 halves of bytes with scales and least values: 4.5 bits a weight.
+    Q4K,
 }
 
 impl Dtype {
     /// Every format there is, with its name.
-    pub const NAMES: [(&str, Dtype); 3] =
-        [("f32", Dtype::F32), ("f16", Dtype::F16), ("bf16", Dtype::BF16)];
+    pub const NAMES: [(&str, Dtype); 5] = [
+        ("f32", Dtype::F32),
+        ("f16", Dtype::F16),
+        ("bf16", Dtype::BF16),
+        ("q8_0", Dtype::Q8_0),
+        ("q4_k", Dtype::Q4K),
+    ];
 
-    /// Bytes of one element.
-    pub fn size_bytes(self) -> u64 {
+    /// Bytes of `n` weights, as far as blocks are whole; the last byte may be a part of one.
+    pub fn bytes_of(self, n: u128) -> u128 {
+        // Numbers in a block and its bytes.
+        let (numbers, bytes) = match self {
+            Dtype::F32 => (1, 4),
+            Dtype::F16 | Dtype::BF16 => (1, 2),
+            Dtype::Q8_0 => (32, 34),
+            Dtype::Q4K => (256, 144),
+        };
+        n.saturating_mul(bytes).div_ceil(numbers)
+    }
+
+    /// What products multiply: activations are rounded to bytes where weights are in blocks.
+    pub fn operands(self) -> Operands {
         match self {
-            Dtype::F32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
+            Dtype::F32 => Operands::F32,
+            Dtype::F16 => Operands::F16,
+            Dtype::BF16 => Operands::BF16,
+            Dtype::Q8_0 | Dtype::Q4K => Operands::Int8,
         }
     }
 
-    /// Bits of one element.
-    pub fn bits(self) -> u32 {
-        self.size_bytes() as u32 * 8
+    /// The format of keys and values with our own kernels.
+    pub fn of_cache(self) -> Dtype {
+        match self {
+            Dtype::Q8_0 | Dtype::Q4K => Dtype::F16,
+            float => float,
+        }
+    }
+
+    /// The format of activations in the engine's operations, and of keys and values there.
+    pub fn of_engine(self) -> Dtype {
+        match self {
+            Dtype::Q8_0 | Dtype::Q4K => Dtype::F32,
+            float => float,
+        }
     }
 
     /// The name used on the command line and in files.
     pub fn name(self) -> &'static str {
-        match self {
-            Dtype::F32 => "f32",
-            Dtype::F16 => "f16",
-            Dtype::BF16 => "bf16",
-        }
+        name_in(&Dtype::NAMES, self)
     }
 }
 
@@ -121,12 +152,71 @@ impl FromStr for Dtype {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Dtype::NAMES
-            .into_iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text))
-            .map(|(_, dtype)| dtype)
-            .ok_or_else(|| format!("`{text}` is not one of f32, f16, bf16"))
+        named(&Dtype::NAMES, text)
     }
+}
+
+/// Number format of what a matrix product multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operands {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// bfloat16.
+    BF16,
+    /// Integers of 8 bits.
+    Int8,
+}
+
+impl Operands {
+    /// Every format there is, with its name.
+    pub const NAMES: [(&str, Operands); 4] = [
+        ("f32", Operands::F32),
+        ("f16", Operands::F16),
+        ("bf16", Operands::BF16),
+        ("int8", Operands::Int8),
+    ];
+
+    /// Bits of an operand.
+    pub fn bits(self) -> u32 {
+        match self {
+            Operands::F32 => 32,
+            Operands::F16 | Operands::BF16 => 16,
+            Operands::Int8 => 8,
+        }
+    }
+
+    /// The name used on the command line and in files.
+    pub fn name(self) -> &'static str {
+        name_in(&Operands::NAMES, self)
+    }
+}
+
+impl fmt::Display for Operands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Operands {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(&Operands::NAMES, text)
+    }
+}
+
+fn name_in<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
+    names.iter().find(|(_, named)| *named == value).map_or("", |(name, _)| name)
+}
+
+fn named<T: Copy>(names: &[(&str, T)], text: &str) -> Result<T, String> {
+    let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+        format!("`{text}` is not one of {}", names.join(", "))
+    })
 }
 
 /// Which code computes a model.
@@ -245,6 +335,14 @@ impl Case {
             Kernels::Stock => "",
         };
         format!("{model}/{dtype}/{device}/{kernels}t{n_threads}/b{batch_size}/{test}@d{n_depth}")
+    }
+
+    /// The format of keys and values.
+    pub fn cache_dtype(&self) -> Dtype {
+        match self.kernels {
+            Kernels::Fused => self.dtype.of_cache(),
+            Kernels::Stock => self.dtype.of_engine(),
+        }
     }
 
     /// Positions the KV cache must hold per sequence.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::case::{Case, DeviceSpec, Dtype, Kernels, Test};
+use crate::case::{Case, DeviceSpec, Dtype, Kernels, Operands, Test};
 use crate::error::{Error, Result};
 use crate::measure::Limits;
 use crate::model::{DecoderConfig, ModelSpec, cost};
@@ -186,7 +186,10 @@ impl Plan {
             check_context(&planned.case, &models[planned.model_idx].config)?;
         }
         let probes = match axes.ceilings {
-            true => probes(&axes.dtypes, &axes.n_threads, settings.device),
+            true => {
+                let operands: Vec<Operands> = axes.dtypes.iter().map(|d| d.operands()).collect();
+                probes(&operands, &axes.n_threads, settings.device)
+            }
             false => Vec::new(),
         };
         let sizes = ProbeSizes::for_cache(resources.last_level_cache);
@@ -198,13 +201,13 @@ impl Plan {
     /// # Errors
     /// A setting that can never run.
     pub fn of_probes(
-        dtypes: &[Dtype],
+        operands: &[Operands],
         n_threads: &[u32],
         settings: Settings,
         resources: Resources,
     ) -> Result<Self> {
         check_settings(n_threads, &settings)?;
-        let probes = probes(dtypes, n_threads, settings.device);
+        let probes = probes(operands, n_threads, settings.device);
         let sizes = ProbeSizes::for_cache(resources.last_level_cache);
         Self::from_parts(vec![], vec![], (probes, sizes), settings, resources.free_memory)
     }
@@ -237,11 +240,11 @@ impl Plan {
                 continue;
             }
             largest = largest.max(needed);
-            let dtype = match kind {
-                ProbeKind::Gemm { dtype } => Some(dtype),
+            let operands = match kind {
+                ProbeKind::Gemm { operands } => Some(operands),
                 ProbeKind::Memory { .. } => None,
             };
-            if seen.insert(dtype) {
+            if seen.insert(operands) {
                 all = all + needed;
             }
         }
@@ -321,8 +324,8 @@ fn check_settings(n_threads: &[u32], settings: &Settings) -> Result<()> {
 }
 
 /// A product for each format and number of threads, and every walk for each number of threads.
-fn probes(dtypes: &[Dtype], n_threads: &[u32], device: DeviceSpec) -> Vec<PlannedProbe> {
-    let gemms = dtypes.iter().map(|&dtype| ProbeKind::Gemm { dtype });
+fn probes(operands: &[Operands], n_threads: &[u32], device: DeviceSpec) -> Vec<PlannedProbe> {
+    let gemms = operands.iter().map(|&operands| ProbeKind::Gemm { operands });
     let kinds: Vec<ProbeKind> =
         gemms.chain(Access::ALL.map(|access| ProbeKind::Memory { access })).collect();
     let mut seen = HashSet::new();
@@ -529,7 +532,7 @@ fn case_need(model: &ModelSpec, case: &Case) -> MemoryNeed {
     };
     MemoryNeed {
         weights: cost::weight_bytes(config, dtype),
-        kv_cache: cost::kv_cache_bytes(config, dtype, batch, case.n_positions()),
+        kv_cache: cost::kv_cache_bytes(config, case.cache_dtype(), batch, case.n_positions()),
         activations: activation_bytes,
         probes: Bytes(0),
     }
@@ -551,7 +554,8 @@ fn memory_need(
         let PlannedCase { case, model_idx, .. } = planned;
         let model = &models[*model_idx];
         let n_cached = cache_positions[&cache_key(planned)];
-        let kv_cache = cost::kv_cache_bytes(&model.config, case.dtype, case.batch_size, n_cached);
+        let kv_cache =
+            cost::kv_cache_bytes(&model.config, case.cache_dtype(), case.batch_size, n_cached);
         (MemoryNeed { weights, kv_cache, ..case_need(model, case) }, Some(idx))
     });
     needs.max_by_key(|(need, _)| need.total()).unwrap_or_default()
@@ -718,9 +722,10 @@ mod tests {
 
     #[test]
     fn probes_are_kept_where_all_of_them_fit() {
-        let dtypes = [Dtype::F32, Dtype::F16];
-        let of =
-            |free_memory| Plan::of_probes(&dtypes, &[1, 2], settings(), free(free_memory)).unwrap();
+        let operands = [Operands::F32, Operands::F16];
+        let of = |free_memory| {
+            Plan::of_probes(&operands, &[1, 2], settings(), free(free_memory)).unwrap()
+        };
         let plan = of(None);
         // Two products and one working set, on however many threads.
         let (product, set) = (Bytes(2048 * 2048 * 4 * 5), plan.probe_sizes.working_set);

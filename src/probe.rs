@@ -1,7 +1,7 @@
 //! Probes: workloads that find out what the machine can do at most, so that a case can be held
 //! against it.
 
-use crate::case::{DeviceSpec, Dtype};
+use crate::case::{DeviceSpec, Operands};
 use crate::units::{Bytes, Flops};
 
 /// What a probe does.
@@ -10,7 +10,7 @@ pub enum ProbeKind {
     /// A square matrix product.
     Gemm {
         /// Number format of both factors.
-        dtype: Dtype,
+        operands: Operands,
     },
     /// A walk through memory.
     Memory {
@@ -47,10 +47,10 @@ impl ProbeKind {
     }
 
     /// The kind that goes by a name; a product needs its format.
-    pub fn from_name(name: &str, dtype: Option<Dtype>) -> Option<Self> {
+    pub fn from_name(name: &str, operands: Option<Operands>) -> Option<Self> {
         let memory = Access::ALL.map(|access| ProbeKind::Memory { access });
-        match dtype {
-            Some(dtype) => (name == "gemm").then_some(ProbeKind::Gemm { dtype }),
+        match operands {
+            Some(operands) => (name == "gemm").then_some(ProbeKind::Gemm { operands }),
             None => memory.into_iter().find(|kind| kind.name() == name),
         }
     }
@@ -72,7 +72,7 @@ impl Probe {
     pub fn id(&self) -> String {
         let Probe { kind, device, n_threads } = self;
         match kind {
-            ProbeKind::Gemm { dtype } => format!("gemm/{dtype}/{device}/t{n_threads}"),
+            ProbeKind::Gemm { operands } => format!("gemm/{operands}/{device}/t{n_threads}"),
             ProbeKind::Memory { .. } => format!("{}/{device}/t{n_threads}", kind.name()),
         }
     }
@@ -122,9 +122,9 @@ impl ProbeSizes {
     pub fn work(&self, kind: ProbeKind) -> ProbeWork {
         let n = u64::from(self.gemm_size);
         match kind {
-            ProbeKind::Gemm { dtype } => ProbeWork {
+            ProbeKind::Gemm { operands } => ProbeWork {
                 flops: Flops(2 * n * n * n),
-                bytes: Bytes(n * n * (2 * dtype.size_bytes() + 4)),
+                bytes: Bytes(n * n * (2 * u64::from(operands.bits() / 8) + 4)),
             },
             // Each byte of the working set crosses once: read, or written without being read.
             ProbeKind::Memory { access: Access::Triad } => {
@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn names_are_told_apart_and_found_again() {
         let kinds = [
-            ProbeKind::Gemm { dtype: Dtype::F32 },
-            ProbeKind::Gemm { dtype: Dtype::BF16 },
+            ProbeKind::Gemm { operands: Operands::F32 },
+            ProbeKind::Gemm { operands: Operands::BF16 },
             ProbeKind::Memory { access: Access::Read },
             ProbeKind::Memory { access: Access::Copy },
             ProbeKind::Memory { access: Access::Triad },
@@ -184,14 +184,14 @@ mod tests {
             ]
         );
         for kind in kinds {
-            let dtype = match kind {
-                ProbeKind::Gemm { dtype } => Some(dtype),
+            let operands = match kind {
+                ProbeKind::Gemm { operands } => Some(operands),
                 ProbeKind::Memory { .. } => None,
             };
-            assert_eq!(ProbeKind::from_name(kind.name(), dtype), Some(kind));
+            assert_eq!(ProbeKind::from_name(kind.name(), operands), Some(kind));
         }
         assert_eq!(ProbeKind::from_name("gemm", None), None);
-        assert_eq!(ProbeKind::from_name("memory_read", Some(Dtype::F32)), None);
+        assert_eq!(ProbeKind::from_name("memory_read", Some(Operands::F32)), None);
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn work_by_hand() {
         let sizes = ProbeSizes { gemm_size: 10, working_set: Bytes(4800) };
-        let work = sizes.work(ProbeKind::Gemm { dtype: Dtype::F16 });
+        let work = sizes.work(ProbeKind::Gemm { operands: Operands::F16 });
         assert_eq!((work.flops, work.bytes), (Flops(2000), Bytes(100 * (2 + 2 + 4))));
         let triad = sizes.work(ProbeKind::Memory { access: Access::Triad });
         assert_eq!((triad.flops, triad.bytes), (Flops(800), Bytes(4800)));

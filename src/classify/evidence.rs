@@ -1,7 +1,7 @@
 //! What result files prove of one device: the best floor for each metric, each from one existence
 //! claim. Typical values are never looked at.
 
-use crate::case::Dtype;
+use crate::case::{Dtype, Operands};
 use crate::classify::interval::{Basis, BasisKind, End};
 use crate::classify::metric::Metric;
 use crate::result::file::{
@@ -222,7 +222,8 @@ pub fn floor(claim: &ExistenceFile, record: &Record, is_cpu: bool) -> Option<(Me
 /// f32 on another device than the processor may have been cut to TF32, and no file says that it
 /// was not. It counts 19.
 pub fn counted_bits(claimed: u32, dtype: &str, is_cpu: bool) -> Option<u32> {
-    let widest = dtype.parse::<Dtype>().ok()?.bits();
+    let operands = dtype.parse::<Operands>().or_else(|_| dtype.parse().map(Dtype::operands));
+    let widest = operands.ok()?.bits();
     match claimed {
         0 => None,
         32 if widest == 32 && !is_cpu => Some(TF32_BITS),

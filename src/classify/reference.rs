@@ -49,7 +49,7 @@ pub fn bounds<'s>(case: &CaseFile, devices: &'s [Specification]) -> Vec<Bound<'s
 /// where neither rate nor bandwidth is.
 fn bound<'s>(case: &CaseFile, device: &'s Specification) -> Option<Bound<'s>> {
     let tokens = case.work.tokens as f64;
-    let bits = case.axes.dtype.as_str().parse::<Dtype>().ok()?.bits();
+    let bits = case.axes.dtype.as_str().parse::<Dtype>().ok()?.operands().bits();
     let per_second = |rate: f64, work: u64| (work > 0).then(|| rate * tokens / work as f64);
     let compute =
         rate_for(bits, &device.rates).and_then(|rate| per_second(rate * 1e12, case.work.flops.0));

@@ -39,6 +39,10 @@ pub(super) fn logits(_: LogitsArgs) -> Result<ExitCode> {
     Err(Error::InferNotBuilt)
 }
 
+pub(super) fn limit_instructions() -> Result<()> {
+    Ok(())
+}
+
 pub(super) fn with_long_requests(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     args.collect()
 }

@@ -38,6 +38,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(args: Args) -> Result<ExitCode> {
+    infer::limit_instructions()?;
     match args.command.unwrap_or(Command::Run(args.run)) {
         Command::Run(args) => infer::run(*args),
         Command::Probe(args) => infer::probe(*args),

@@ -43,10 +43,10 @@ impl Device {
     }
 }
 
-/// The engine's word for a number format.
+/// The engine's word for the format of activations where weights have `dtype`.
 pub fn engine_dtype(dtype: Dtype) -> candle::DType {
     match dtype {
-        Dtype::F32 => candle::DType::F32,
+        Dtype::F32 | Dtype::Q8_0 | Dtype::Q4K => candle::DType::F32,
         Dtype::F16 => candle::DType::F16,
         Dtype::BF16 => candle::DType::BF16,
     }

@@ -1,5 +1,11 @@
 //! Which vector instructions a kernel uses.
 
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+/// The best set that kernels may use, if not all that this machine has.
+static LIMIT: OnceLock<Instructions> = OnceLock::new();
+
 /// The instruction sets that kernels are written for, best first.
 ///
 /// A kernel takes one of these as an argument, so that a caller can say which path ran and can
@@ -23,9 +29,34 @@ impl Instructions {
     pub(super) const ALL: [Self; 5] =
         [Self::Avx512Bf16, Self::Avx512Vnni, Self::Avx512, Self::Avx2, Self::Portable];
 
-    /// The best set of this machine.
+    /// The best set of this machine, or what it was limited to.
     pub fn detect() -> Self {
-        Self::available()[0]
+        LIMIT.get().copied().unwrap_or_else(|| Self::available()[0])
+    }
+
+    /// From now on, for the whole process, nothing above this set is detected.
+    ///
+    /// # Errors
+    /// If this machine does not have it, or another limit was set before.
+    pub fn limit(self) -> Result<(), String> {
+        if !self.is_available() {
+            return Err(format!("this machine has no {}", self.name()));
+        }
+        match *LIMIT.get_or_init(|| self) == self {
+            true => Ok(()),
+            false => Err("another limit was set before".into()),
+        }
+    }
+
+    /// The name that users ask for it by.
+    fn asked_as(self) -> &'static str {
+        match self {
+            Self::Avx512Bf16 => "avx512_bf16",
+            Self::Avx512Vnni => "avx512_vnni",
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
     }
 
     /// All sets that run on this machine, best first. The last is always [`Self::Portable`].
@@ -89,6 +120,18 @@ impl Instructions {
     }
 }
 
+impl FromStr for Instructions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|one| one.asked_as().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::asked_as).join(", ");
+            format!("`{text}` is not one of {names}")
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +144,15 @@ mod tests {
         let order: Vec<_> =
             Instructions::ALL.into_iter().filter(|one| available.contains(one)).collect();
         assert_eq!(available, order);
+    }
+
+    #[test]
+    fn sets_are_asked_for_by_name() {
+        for instructions in Instructions::ALL {
+            assert_eq!(instructions.asked_as().parse(), Ok(instructions));
+        }
+        assert!("avx3".parse::<Instructions>().unwrap_err().contains("avx512_vnni, avx512, avx2"));
+        let missing = Instructions::ALL.into_iter().find(|one| !one.is_available());
+        assert!(missing.is_none_or(|missing| missing.limit().is_err()));
     }
 }

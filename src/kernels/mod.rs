@@ -5,7 +5,6 @@ mod chunks;
 #[cfg(test)]
 mod drawn;
 mod file_map;
-mod gemm;
 mod instructions;
 pub mod linear;
 pub mod memory;
@@ -15,7 +14,6 @@ mod simd;
 mod threads;
 
 pub use file_map::FileMap;
-pub use gemm::{Element, Gemm, GemmShape};
 pub use instructions::Instructions;
 pub use pool::Pool;
 pub use threads::Threads;

@@ -136,11 +136,13 @@ pub(super) fn dispatch<K: Kernel>(instructions: Instructions, kernel: K) -> K::O
         Instructions::Avx512Bf16 if matches!(K::PRODUCTS, Products::Pairs) => unsafe {
             x86::on_avx512_bf16(kernel)
         },
-        // SAFETY: asserted above.
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx512Bf16 | Instructions::Avx512Vnni
             if matches!(K::PRODUCTS, Products::Bytes) =>
-        unsafe { x86::on_avx512_vnni(kernel) },
+        {
+            // SAFETY: asserted above; a better set has all of it.
+            unsafe { x86::on_avx512_vnni(kernel) }
+        }
         // SAFETY: asserted above; a better set has all of it.
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => unsafe {

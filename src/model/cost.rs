@@ -81,8 +81,8 @@ pub fn forward(
     let layers = config.n_layers as u128;
     let kv_elements =
         (layers * 2 * config.kv_size() as u128 * (cached + tokens)).saturating_mul(batch);
-    let elements = streamed_weights(config).saturating_add(kv_elements);
-    Work { flops: Flops(saturate(flops)), bytes_min: bytes(elements, dtype) }
+    let bytes_min = bytes(streamed_weights(config), dtype) + bytes(kv_elements, dtype.of_cache());
+    Work { flops: Flops(saturate(flops)), bytes_min }
 }
 
 /// `n` forward passes of one token per sequence, each on one position more than the one before. In
@@ -98,10 +98,10 @@ fn decode(config: &DecoderConfig, dtype: Dtype, batch_size: u32, n_cached: u32, 
         n.saturating_mul(macs_per_pass).saturating_add(positions.saturating_mul(macs_per_position));
     let kv_per_position = layers * 2 * config.kv_size() as u128;
     let kv_elements = positions.saturating_mul(kv_per_position).saturating_mul(batch);
-    let elements = n.saturating_mul(streamed_weights(config)).saturating_add(kv_elements);
+    let weights = bytes(n.saturating_mul(streamed_weights(config)), dtype);
     Work {
         flops: Flops(saturate(macs.saturating_mul(2 * batch))),
-        bytes_min: bytes(elements, dtype),
+        bytes_min: weights + bytes(kv_elements, dtype.of_cache()),
     }
 }
 
@@ -116,7 +116,7 @@ pub fn weight_bytes(config: &DecoderConfig, dtype: Dtype) -> Bytes {
     bytes(u128::from(n_params(config)), dtype)
 }
 
-/// Memory of the KV cache.
+/// Memory of the KV cache in a format.
 pub fn kv_cache_bytes(
     config: &DecoderConfig,
     dtype: Dtype,
@@ -138,6 +138,7 @@ pub fn activation_bytes(
     n_positions: u64,
     n_tokens: u32,
 ) -> Bytes {
+    let dtype = dtype.of_engine();
     let batch = u128::from(batch_size);
     let rows = batch * u128::from(n_tokens);
     // The residual stream, its norm, and in the feed-forward block gate, activated gate, up and
@@ -155,23 +156,23 @@ pub fn activation_bytes(
     let scores = per_position.saturating_mul(n_positions.into());
     // On a processor, half formats attend in f32: queries, results, and all keys and values.
     let widened_attention = match dtype {
-        Dtype::F32 => 0,
         Dtype::F16 | Dtype::BF16 => {
             let kv = 2 * batch * config.kv_size() as u128;
             kv.saturating_mul(n_positions.into())
                 .saturating_add(rows.saturating_mul(2 * config.q_size() as u128))
         }
+        _ => 0,
     };
     // candle widens both operands of a bf16 product to f32: the head for several sequences, a
     // layer's largest matrix for several tokens. Single rows are widened in small parts.
     let widened_product = match dtype {
-        Dtype::F32 | Dtype::F16 => 0,
         Dtype::BF16 if batch_size > 1 => vocab_by_hidden(config) + logits,
         Dtype::BF16 if n_tokens > 1 => {
             let largest = config.intermediate_size.max(config.q_size()) as u128;
             largest * (config.hidden_size as u128 + rows)
         }
         Dtype::BF16 => 1 << 20,
+        _ => 0,
     };
     let in_f32 = scores.saturating_add(widened_attention).saturating_add(widened_product);
     bytes(stream.saturating_add(logits), dtype) + bytes(in_f32, Dtype::F32)
@@ -244,7 +245,7 @@ fn vocab_by_hidden(config: &DecoderConfig) -> u128 {
 }
 
 fn bytes(elements: u128, dtype: Dtype) -> Bytes {
-    Bytes(saturate(elements.saturating_mul(u128::from(dtype.size_bytes()))))
+    Bytes(saturate(dtype.bytes_of(elements)))
 }
 
 fn saturate(value: u128) -> u64 {

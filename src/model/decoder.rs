@@ -7,7 +7,8 @@
 //! One text covers Llama, Mistral, Qwen2 (biases on query, key, value) and Qwen3 (RMSNorm on
 //! query and key heads).
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::{DType, Module, Result, Tensor};
 use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
 use rayon::prelude::*;
 
@@ -15,6 +16,7 @@ use super::cost::ATTENTION_BLOCK;
 use super::kv_cache::{LayerCache, StockCache};
 use super::rope::RopeTable;
 use super::weights::{Role, Weights};
+use crate::case::Dtype;
 use crate::error::{Error, Result as CrateResult};
 use crate::model::DecoderConfig;
 
@@ -22,7 +24,7 @@ use crate::model::DecoderConfig;
 #[derive(Debug)]
 pub struct StockDecoder {
     config: DecoderConfig,
-    dtype: DType,
+    dtype: Dtype,
     embedding: Tensor, // (V, C)
     blocks: Vec<Block>,
     norm: Norm,
@@ -44,14 +46,14 @@ impl StockDecoder {
             .collect::<CrateResult<_>>()?;
         let norm = Norm::new(config, weights, "model.norm", hidden)?;
         let head = if config.tied_head {
-            Linear::from_parts(embedding.clone(), None)
+            Linear::from_parts(embedding.clone(), None, weights.dtype())?
         } else {
             Linear::new(weights, "lm_head", hidden, vocab, false, Role::Linear)?
         };
-        let dtype = embedding.dtype();
-        let rope = RopeTable::new(config, n_positions, dtype, weights.device())
+        let rope = RopeTable::new(config, n_positions, embedding.dtype(), weights.device())
             .map_err(Error::engine("computing rotary embeddings"))?;
-        Ok(Self { config: config.clone(), dtype, embedding, blocks, norm, head, rope })
+        let (config, dtype) = (config.clone(), weights.dtype());
+        Ok(Self { config, dtype, embedding, blocks, norm, head, rope })
     }
 
     /// The shape.
@@ -59,8 +61,9 @@ impl StockDecoder {
         &self.config
     }
 
-    /// The format of weights, activations and cache.
-    pub fn dtype(&self) -> DType {
+    /// The format of weights; that of activations and cache where it is not one of blocks, f32
+    /// where it is.
+    pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
@@ -75,7 +78,8 @@ impl StockDecoder {
     /// The engine's, if there is no memory for it.
     pub fn cache(&self, batch_size: usize, n_positions: usize) -> Result<StockCache> {
         let device = self.embedding.device();
-        StockCache::new(&self.config, batch_size, n_positions, self.dtype, device)
+        let dtype = self.embedding.dtype();
+        StockCache::new(&self.config, batch_size, n_positions, dtype, device)
     }
 
     /// Computes `tokens (B, S)` on top of what `cache` holds, adds them to it, and gives the
@@ -381,8 +385,16 @@ impl Mlp {
 /// `y = x · Wᵀ + b`, with `W (out, in)` as checkpoints store it.
 #[derive(Debug)]
 struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
+}
+
+#[derive(Debug)]
+enum Weight {
+    /// Each number for itself.
+    Plain(Tensor),
+    /// In GGUF's blocks.
+    Blocks(QMatMul),
 }
 
 impl Linear {
@@ -399,56 +411,75 @@ impl Linear {
             true => Some(weights.tensor(&format!("{path}.bias"), &[n_out], Role::Bias)?),
             false => None,
         };
-        Ok(Self::from_parts(weight, bias))
+        Self::from_parts(weight, bias, weights.dtype())
     }
 
-    fn from_parts(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight, bias }
+    fn from_parts(weight: Tensor, bias: Option<Tensor>, dtype: Dtype) -> CrateResult<Self> {
+        let blocks = match dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => None,
+            Dtype::Q8_0 => Some(GgmlDType::Q8_0),
+            Dtype::Q4K => Some(GgmlDType::Q4K),
+        };
+        let weight = match blocks {
+            None => Weight::Plain(weight),
+            Some(blocks) => QTensor::quantize(&weight.contiguous().map_err(quantising)?, blocks)
+                .and_then(|weight| QMatMul::from_arc(weight.into()))
+                .map(Weight::Blocks)
+                .map_err(quantising)?,
+        };
+        Ok(Self { weight, bias })
     }
 
     /// `x (N, in)` to `(N, out)`.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = match self.row_parts(x) {
-            1 => x.matmul(&self.weight.t()?)?,
-            n_parts => self.single_row_product(x, n_parts)?,
+        let y = match &self.weight {
+            Weight::Plain(weight) => match row_parts(weight, x) {
+                1 => x.matmul(&weight.t()?)?,
+                n_parts => single_row_product(weight, x, n_parts)?,
+            },
+            Weight::Blocks(weight) => weight.forward(x)?,
         };
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
         }
     }
+}
 
-    /// In how many parts a product is computed. The engine runs the product of a single row on
-    /// one thread, which leaves most of the memory bandwidth unused; a part for each thread
-    /// takes it. In bf16 it also widens the whole matrix in memory first, so there the parts are
-    /// as small as a core's own cache.
-    fn row_parts(&self, x: &Tensor) -> usize {
-        const IN_CACHE: usize = 1 << 16;
-        let n_weights = self.weight.elem_count();
-        let is_single_row = x.dims()[0] == 1 && x.device().is_cpu();
-        let n_parts = match x.dtype() {
-            _ if !is_single_row || n_weights < IN_CACHE => 1,
-            DType::BF16 => n_weights.div_ceil(IN_CACHE),
-            _ => rayon::current_num_threads(),
-        };
-        n_parts.min(self.weight.dims()[0])
-    }
+fn quantising(error: candle_core::Error) -> Error {
+    Error::engine("quantising weights")(error)
+}
 
-    /// `x (1, in)` to `(1, out)`, each part a range of outputs.
-    fn single_row_product(&self, x: &Tensor, n_parts: usize) -> Result<Tensor> {
-        let n_out = self.weight.dim(0)?;
-        let dtype = if x.dtype() == DType::BF16 { DType::F32 } else { x.dtype() };
-        let x_widened = x.to_dtype(dtype)?;
-        let parts = (0..n_parts)
-            .into_par_iter()
-            .map(|part| {
-                let (first, end) = (n_out * part / n_parts, n_out * (part + 1) / n_parts);
-                let weight = self.weight.narrow(0, first, end - first)?.to_dtype(dtype)?;
-                x_widened.matmul(&weight.t()?)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Tensor::cat(&parts, 1)?.to_dtype(x.dtype())
-    }
+/// In how many parts a product is computed. The engine runs the product of a single row on
+/// one thread, which leaves most of the memory bandwidth unused; a part for each thread
+/// takes it. In bf16 it also widens the whole matrix in memory first, so there the parts are
+/// as small as a core's own cache.
+fn row_parts(weight: &Tensor, x: &Tensor) -> usize {
+    const IN_CACHE: usize = 1 << 16;
+    let n_weights = weight.elem_count();
+    let is_single_row = x.dims()[0] == 1 && x.device().is_cpu();
+    let n_parts = match x.dtype() {
+        _ if !is_single_row || n_weights < IN_CACHE => 1,
+        DType::BF16 => n_weights.div_ceil(IN_CACHE),
+        _ => rayon::current_num_threads(),
+    };
+    n_parts.min(weight.dims()[0])
+}
+
+/// `x (1, in)` to `(1, out)`, each part a range of outputs.
+fn single_row_product(weight: &Tensor, x: &Tensor, n_parts: usize) -> Result<Tensor> {
+    let n_out = weight.dim(0)?;
+    let dtype = if x.dtype() == DType::BF16 { DType::F32 } else { x.dtype() };
+    let x_widened = x.to_dtype(dtype)?;
+    let parts = (0..n_parts)
+        .into_par_iter()
+        .map(|part| {
+            let (first, end) = (n_out * part / n_parts, n_out * (part + 1) / n_parts);
+            let part = weight.narrow(0, first, end - first)?.to_dtype(dtype)?;
+            x_widened.matmul(&part.t()?)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&parts, 1)?.to_dtype(x.dtype())
 }
 
 /// RMSNorm (Zhang and Sennrich, 2019) over the last dimension.

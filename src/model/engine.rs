@@ -1,12 +1,12 @@
 //! A decoder by one code or the other, behind the same calls.
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, Device, Tensor};
 
 use super::decoder::StockDecoder;
 use super::fused::{FusedCache, FusedDecoder};
 use super::kv_cache::StockCache;
 use super::weights::Weights;
-use crate::case::Kernels;
+use crate::case::{Dtype, Kernels};
 use crate::error::{Error, Result};
 use crate::model::DecoderConfig;
 
@@ -16,9 +16,9 @@ const RUNNING: &str = "running the model";
 #[derive(Debug)]
 pub enum Decoder {
     /// Our own kernels.
-    Fused(FusedDecoder),
+    Fused(Box<FusedDecoder>),
     /// The engine's operations.
-    Stock(StockDecoder),
+    Stock(Box<StockDecoder>),
 }
 
 /// Keys and values of the positions already computed.
@@ -42,8 +42,10 @@ impl Decoder {
         n_positions: usize,
     ) -> Result<Self> {
         match kernels {
-            Kernels::Fused => FusedDecoder::new(config, weights, n_positions).map(Self::Fused),
-            Kernels::Stock => StockDecoder::new(config, weights, n_positions).map(Self::Stock),
+            Kernels::Fused => FusedDecoder::new(config, weights, n_positions)
+                .map(|decoder| Self::Fused(Box::new(decoder))),
+            Kernels::Stock => StockDecoder::new(config, weights, n_positions)
+                .map(|decoder| Self::Stock(Box::new(decoder))),
         }
     }
 
@@ -92,7 +94,7 @@ impl Decoder {
                     .flatten_all()
                     .and_then(|tokens| tokens.to_vec1())
                     .map_err(Error::engine(RUNNING))?;
-                let logits = decoder.forward(&tokens, cache)?;
+                let logits = decoder.forward(&tokens, cache);
                 let shape = (cache.batch_size(), decoder.config().vocab_size);
                 Tensor::from_vec(logits, shape, &Device::Cpu).map_err(Error::engine(RUNNING))
             }
@@ -133,8 +135,8 @@ impl Decoder {
         }
     }
 
-    /// The format that its products round their operands to.
-    pub fn dtype(&self) -> DType {
+    /// The format of its weights.
+    pub fn dtype(&self) -> Dtype {
         match self {
             Self::Fused(decoder) => decoder.dtype(),
             Self::Stock(decoder) => decoder.dtype(),

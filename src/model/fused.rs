@@ -7,13 +7,16 @@
 //! products activations are f32; each product rounds them to what it multiplies. Weights are
 //! packed once and not kept in another order.
 
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Storage, Tensor};
 
 use super::rope::RopeTable;
 use super::weights::{Role, Weights};
+use crate::case::Dtype;
 use crate::error::{Error, Result};
 use crate::kernels::attention::{KvPanels, Queries, Strided};
-use crate::kernels::linear::{FloatFormat, Linear, Outputs, Rows, Scratch, Store, WeightFormat};
+use crate::kernels::linear::{
+    BlockFormat, FloatFormat, Linear, Outputs, Rows, Scratch, Store, WeightFormat,
+};
 use crate::kernels::rows::{self, Heads, Rotary};
 use crate::kernels::{Instructions, Pool};
 use crate::model::DecoderConfig;
@@ -22,10 +25,10 @@ use crate::model::DecoderConfig;
 #[derive(Debug)]
 pub struct FusedDecoder {
     config: DecoderConfig,
-    format: FloatFormat,
+    dtype: Dtype,
     instructions: Instructions,
-    /// `(V, C)`; absent when the head is the embedding itself.
-    embedding: Option<Tensor>,
+    /// `(V, C)`, of which rows are looked up; absent when the head is the embedding itself.
+    embedding: Option<Linear>,
     blocks: Vec<Block>,
     norm: Vec<f32>,
     head: Linear, // (V, C)
@@ -85,25 +88,26 @@ impl FusedDecoder {
     /// What is wrong with a tensor, or [`Error::Engine`] if there is no memory.
     pub fn new(config: &DecoderConfig, weights: &Weights, n_positions: usize) -> Result<Self> {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+        let dtype = weights.dtype();
         let embedding =
             weights.tensor("model.embed_tokens.weight", &[vocab, hidden], Role::Embedding)?;
-        let format = format_of(&embedding)?;
+        let embedding = pack(&[&embedding], None, hidden, Outputs::Stacked, dtype)?;
         let blocks =
             (0..config.n_layers).map(|i| Block::new(config, weights, i)).collect::<Result<_>>()?;
         let norm = floats(weights, "model.norm.weight", hidden, Role::Norm)?;
         let (head, embedding) = match config.tied_head {
-            true => (pack(&[&embedding], None, hidden, Outputs::Stacked)?, None),
+            true => (embedding, None),
             false => {
                 let shape = [vocab, hidden];
                 let head = weights.tensor("lm_head.weight", &shape, Role::Linear)?;
-                (pack(&[&head], None, hidden, Outputs::Stacked)?, Some(embedding))
+                (pack(&[&head], None, hidden, Outputs::Stacked, dtype)?, Some(embedding))
             }
         };
         let (cos, sin) = RopeTable::tables(config, n_positions);
         let rotary = Rotary { cos, sin, head_dim: config.head_dim };
         let instructions = Instructions::detect();
         let config = config.clone();
-        Ok(Self { config, format, instructions, embedding, blocks, norm, head, rotary })
+        Ok(Self { config, dtype, instructions, embedding, blocks, norm, head, rotary })
     }
 
     /// The shape.
@@ -116,18 +120,14 @@ impl FusedDecoder {
         self.rotary.n_positions()
     }
 
-    /// The format of weights and cache.
-    pub fn dtype(&self) -> DType {
-        match self.format {
-            FloatFormat::F32 => DType::F32,
-            FloatFormat::F16 => DType::F16,
-            FloatFormat::Bf16 => DType::BF16,
-        }
+    /// The format of weights.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
     }
 
-    /// The instruction set that its kernels use.
+    /// The part of the instruction set that its products use.
     pub fn instructions(&self) -> Instructions {
-        self.instructions
+        self.head.instructions(self.instructions)
     }
 
     /// An empty cache for this decoder.
@@ -136,8 +136,13 @@ impl FusedDecoder {
     /// [`Error::Engine`] if there is no memory for it.
     pub fn cache(&self, batch_size: usize, n_positions: usize) -> Result<FusedCache> {
         let DecoderConfig { n_kv_heads, head_dim, n_layers, .. } = self.config;
+        let format = match self.dtype.of_cache() {
+            Dtype::F32 => FloatFormat::F32,
+            Dtype::BF16 => FloatFormat::Bf16,
+            Dtype::F16 | Dtype::Q8_0 | Dtype::Q4K => FloatFormat::F16,
+        };
         let layers = (0..n_layers)
-            .map(|_| KvPanels::new(self.format, batch_size, n_kv_heads, n_positions, head_dim))
+            .map(|_| KvPanels::new(format, batch_size, n_kv_heads, n_positions, head_dim))
             .collect::<std::io::Result<_>>()
             .map_err(Error::engine("allocating the KV cache"))?;
         let work = Work::default();
@@ -147,18 +152,15 @@ impl FusedDecoder {
     /// Computes `tokens`, the rows `(B, S)` one after another, on top of what `cache` holds, adds
     /// them to it, and gives the logits `(B, V)` of the last token of each sequence.
     ///
-    /// # Errors
-    /// The engine's, while it looks tokens up.
-    ///
     /// # Panics
     /// If the cache has no room for the tokens, or a token is not in the vocabulary.
-    pub fn forward(&self, tokens: &[u32], cache: &mut FusedCache) -> Result<Vec<f32>> {
+    pub fn forward(&self, tokens: &[u32], cache: &mut FusedCache) -> Vec<f32> {
         let batch = cache.batch_size;
         let n_tokens = tokens.len() / batch;
         assert!(cache.len + n_tokens <= cache.n_positions, "no room for {n_tokens} more tokens");
         let pass = Pass { batch, n_tokens, start: cache.len };
         let mut x = std::mem::take(&mut cache.work.x);
-        self.embed(tokens, &mut x)?; // (N, C)
+        self.embed(tokens, &mut x); // (N, C)
         let mut logits = vec![0.0; batch * self.config.vocab_size];
         Pool::with_current(|pool| {
             for (block, kv) in self.blocks.iter().zip(&mut cache.layers) {
@@ -173,7 +175,7 @@ impl FusedDecoder {
         cache.work.x = x;
         cache.len += n_tokens;
         cache.n_written = cache.n_written.max(cache.len);
-        Ok(logits)
+        logits
     }
 
     /// The greedy pick of each row of logits `(B, V)`.
@@ -182,21 +184,13 @@ impl FusedDecoder {
         Pool::with_current(|pool| rows::greatest(self.instructions, pool, logits, width))
     }
 
-    fn embed(&self, tokens: &[u32], x: &mut Vec<f32>) -> Result<()> {
+    fn embed(&self, tokens: &[u32], x: &mut Vec<f32>) {
         let hidden = self.config.hidden_size;
         x.resize(tokens.len() * hidden, 0.0);
-        let Some(embedding) = &self.embedding else {
-            for (&token, x) in tokens.iter().zip(x.chunks_exact_mut(hidden)) {
-                self.head.read_row(token as usize, x);
-            }
-            return Ok(());
-        };
-        let rows = Tensor::new(tokens, &Device::Cpu)
-            .and_then(|ids| embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?.flatten_all())
-            .and_then(|rows| rows.to_vec1())
-            .map_err(Error::engine("looking tokens up"))?;
-        *x = rows;
-        Ok(())
+        let embedding = self.embedding.as_ref().unwrap_or(&self.head);
+        for (&token, x) in tokens.iter().zip(x.chunks_exact_mut(hidden)) {
+            embedding.read_row(token as usize, x);
+        }
     }
 
     /// RMSNorm of every row.
@@ -326,6 +320,7 @@ impl Block {
         let path = format!("model.layers.{layer_idx}");
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q_size, kv_size, dim) = (config.q_size(), config.kv_size(), config.head_dim);
+        let dtype = weights.dtype();
         let linear = |name: &str, n_out, n_in, role| {
             weights.tensor(&format!("{path}.{name}.weight"), &[n_out, n_in], role)
         };
@@ -346,7 +341,7 @@ impl Block {
             let matrices: Vec<&Tensor> = parts.iter().map(|(matrix, _)| matrix).collect();
             let biases: Option<Vec<&[f32]>> =
                 parts.iter().map(|(_, bias)| bias.as_deref()).collect();
-            pack(&matrices, biases.as_deref(), hidden, Outputs::Stacked)
+            pack(&matrices, biases.as_deref(), hidden, Outputs::Stacked, dtype)
         };
         let qkv = match layer_idx + 1 == config.n_layers {
             // Nothing depends on the last layer's other tokens but their keys and values.
@@ -361,6 +356,7 @@ impl Block {
                 bias.as_deref().map(|bias| [bias]).as_ref().map(|b| &b[..]),
                 n_in,
                 Outputs::Stacked,
+                dtype,
             )
         };
         let (gate, up) = (
@@ -389,6 +385,7 @@ impl Block {
                 gate_up_bias.as_ref().map(|bias| &bias[..]),
                 hidden,
                 Outputs::SwiGlu,
+                dtype,
             )?,
             down: one("mlp.down_proj", hidden, inner, config.mlp_bias)?,
         })
@@ -399,14 +396,13 @@ fn packing(error: candle_core::Error) -> Error {
     Error::engine("packing weights")(error)
 }
 
-fn format_of(tensor: &Tensor) -> Result<FloatFormat> {
-    match tensor.dtype() {
-        DType::F32 => Ok(FloatFormat::F32),
-        DType::F16 => Ok(FloatFormat::F16),
-        DType::BF16 => Ok(FloatFormat::Bf16),
-        other => {
-            Err(packing(candle_core::Error::Msg(format!("there are no kernels for {other:?}"))))
-        }
+fn weight_format(dtype: Dtype) -> WeightFormat {
+    match dtype {
+        Dtype::F32 => WeightFormat::Float(FloatFormat::F32),
+        Dtype::F16 => WeightFormat::Float(FloatFormat::F16),
+        Dtype::BF16 => WeightFormat::Float(FloatFormat::Bf16),
+        Dtype::Q8_0 => WeightFormat::Blocks(BlockFormat::Q8_0),
+        Dtype::Q4K => WeightFormat::Blocks(BlockFormat::Q4K),
     }
 }
 
@@ -425,6 +421,7 @@ fn pack(
     bias: Option<&[&[f32]]>,
     n_in: usize,
     outputs: Outputs,
+    dtype: Dtype,
 ) -> Result<Linear> {
     let contiguous: Vec<Tensor> = matrices
         .iter()
@@ -448,7 +445,7 @@ fn pack(
             const PLACE: &str = "weights are not in this machine's memory in a format of ours";
             packing(candle_core::Error::Msg(PLACE.into()))
         })?;
-    let format = WeightFormat::Float(rows[0].format());
+    let format = weight_format(dtype);
     Pool::with_current(|pool| Linear::pack(pool, &rows, bias, n_in, outputs, format))
         .map_err(Error::engine("packing weights"))
 }

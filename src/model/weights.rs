@@ -97,6 +97,12 @@ impl Weights {
         }
     }
 
+    /// The format that a decoder is to hold them in. Tensors are given in f32 where that is one
+    /// of blocks.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
     /// Where tensors are put.
     pub fn device(&self) -> &Device {
         &self.device
@@ -145,7 +151,7 @@ impl Weights {
         let stream = Stream::new(seed, name);
         let len = shape.iter().product();
         let tensor = match self.dtype {
-            Dtype::F32 => {
+            Dtype::F32 | Dtype::Q8_0 | Dtype::Q4K => {
                 Tensor::from_vec(stream.bells::<f32>(len, mean, stddev), shape, &self.device)
             }
             Dtype::F16 => {

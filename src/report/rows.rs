@@ -4,7 +4,6 @@
 
 use serde::Serialize;
 
-use crate::case::Dtype;
 use crate::report::{Integrity, Source};
 use crate::result::ResultFile;
 use crate::result::file::{
@@ -263,7 +262,6 @@ fn row(source: &Source, case: &CaseFile) -> Row {
     let is_intact = source.integrity == Integrity::Intact;
     let axes = &case.axes;
     let model = result.plan.models.iter().find(|model| model.label == axes.model);
-    let element_bytes = axes.dtype.live().ok().map(Dtype::size_bytes);
     let samples_ns = samples_ns(case);
     let (outcome, reason) = outcome(&case.outcome);
     let tokens_per_forward = u64::from(axes.n_prompt.max(1)) * u64::from(axes.batch_size);
@@ -291,7 +289,9 @@ fn row(source: &Source, case: &CaseFile) -> Row {
             let size = crate::units::count_text(model.n_params);
             format!("{} {size} {}", model.model_type, axes.dtype.as_str().to_uppercase())
         }),
-        model_size: model.zip(element_bytes).map(|(m, bytes)| m.n_params.saturating_mul(bytes)),
+        model_size: model.zip(axes.dtype.live().ok()).map(|(model, dtype)| {
+            u64::try_from(dtype.bytes_of(model.n_params.into())).unwrap_or(u64::MAX)
+        }),
         model_n_params: model.map(|model| model.n_params),
         n_batch: tokens_per_forward,
         n_ubatch: tokens_per_forward,

@@ -93,7 +93,7 @@ pub fn case_of(axes: &AxesFile) -> Result<Case, String> {
 pub fn ceiling_file(probe: &Probe, sizes: &ProbeSizes) -> CeilingFile {
     let work = sizes.work(probe.kind);
     let (dtype, gemm_size, working_set_bytes) = match probe.kind {
-        ProbeKind::Gemm { dtype } => (Some(dtype.into()), Some(sizes.gemm_size), None),
+        ProbeKind::Gemm { operands } => (Some(operands.into()), Some(sizes.gemm_size), None),
         ProbeKind::Memory { .. } => (None, None, Some(sizes.working_set)),
     };
     CeilingFile {
@@ -124,8 +124,8 @@ pub fn ceiling_file(probe: &Probe, sizes: &ProbeSizes) -> CeilingFile {
 /// # Errors
 /// What is wrong with it.
 pub fn probe_of(ceiling: &CeilingFile) -> Result<Probe, String> {
-    let dtype = ceiling.dtype.as_ref().map(DtypeFile::live).transpose()?;
-    let kind = ProbeKind::from_name(ceiling.probe.as_str(), dtype)
+    let operands = ceiling.dtype.as_ref().map(DtypeFile::operands).transpose()?;
+    let kind = ProbeKind::from_name(ceiling.probe.as_str(), operands)
         .ok_or_else(|| format!("there is no probe `{}` of that kind", ceiling.probe))?;
     Ok(Probe { kind, device: ceiling.device.parse()?, n_threads: ceiling.n_threads })
 }

@@ -1,7 +1,7 @@
 //! All that follows from rounds and latencies: one way for a run that ended, one that was taken up
 //! again, and files that were merged.
 
-use crate::case::{Dtype, Test};
+use crate::case::{Operands, Test};
 use crate::result::file::*;
 use crate::result::{claims, rating, roofline, warnings};
 use crate::stats;
@@ -66,7 +66,7 @@ pub(super) fn complete(file: &mut ResultFile) {
     for ceiling in &mut file.ceilings {
         ceiling.rate = rate(ceiling);
         ceiling.rating = ceiling.dtype.as_ref().and_then(|dtype| {
-            let axes = (ceiling.device.as_str(), dtype.as_str(), ceiling.n_threads);
+            let axes = (ceiling.device.as_str(), dtype, ceiling.n_threads);
             rating::of(&file.environment.cpu, axes, ceiling.flops, &ceiling.rounds)
         });
         ceiling.claims = claims::of_ceiling(ceiling, &context);
@@ -163,9 +163,10 @@ fn outliers(values: &[f64]) -> Vec<u32> {
     (0_u32..).zip(distances).filter(|(_, distance)| *distance > far).map(|(i, _)| i).collect()
 }
 
-/// Bits of the wider input of the multiply, as it is stored.
+/// Bits of the wider input of a product's multiply. Attention may multiply wider ones; they count
+/// no more.
 pub(super) fn operand_bits(dtype: &DtypeFile) -> Option<u32> {
-    dtype.live().ok().map(Dtype::bits)
+    dtype.operands().ok().map(Operands::bits)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::case::Dtype;
+use crate::case::{Dtype, Operands};
 use crate::measure::Reference;
 use crate::probe::{Access, ProbeKind};
 
@@ -53,6 +53,12 @@ names! {
         F16 = "f16",
         /// bfloat16.
         Bf16 = "bf16",
+        /// GGUF's blocks of bytes.
+        Q8_0 = "q8_0",
+        /// GGUF's blocks of halves of bytes.
+        Q4K = "q4_k",
+        /// Integers of 8 bits; of products alone.
+        Int8 = "int8",
     }
 }
 
@@ -145,17 +151,20 @@ names! {
 }
 
 impl DtypeFile {
-    /// The live format.
+    /// The live format of a model.
+    ///
+    /// # Errors
+    /// That this build does not know it, or that no model has it.
+    pub fn live(&self) -> Result<Dtype, String> {
+        self.as_str().parse()
+    }
+
+    /// What products multiply, either in a model of this format or in a probe of it.
     ///
     /// # Errors
     /// That this build does not know it.
-    pub fn live(&self) -> Result<Dtype, String> {
-        match self {
-            Self::F32 => Ok(Dtype::F32),
-            Self::F16 => Ok(Dtype::F16),
-            Self::Bf16 => Ok(Dtype::BF16),
-            Self::Other(name) => Err(format!("`{name}` is not one of f32, f16, bf16")),
-        }
+    pub fn operands(&self) -> Result<Operands, String> {
+        self.as_str().parse().or_else(|_| self.live().map(Dtype::operands))
     }
 }
 
@@ -165,6 +174,19 @@ impl From<Dtype> for DtypeFile {
             Dtype::F32 => Self::F32,
             Dtype::F16 => Self::F16,
             Dtype::BF16 => Self::Bf16,
+            Dtype::Q8_0 => Self::Q8_0,
+            Dtype::Q4K => Self::Q4K,
+        }
+    }
+}
+
+impl From<Operands> for DtypeFile {
+    fn from(operands: Operands) -> Self {
+        match operands {
+            Operands::F32 => Self::F32,
+            Operands::F16 => Self::F16,
+            Operands::BF16 => Self::Bf16,
+            Operands::Int8 => Self::Int8,
         }
     }
 }
@@ -213,9 +235,17 @@ mod tests {
         for (name, dtype) in Dtype::NAMES {
             let file = DtypeFile::from(dtype);
             assert_eq!((file.as_str(), file.live()), (name, Ok(dtype)));
+            assert_eq!(file.operands(), Ok(dtype.operands()));
         }
+        for (name, operands) in Operands::NAMES {
+            let file = DtypeFile::from(operands);
+            assert_eq!((file.as_str(), file.operands()), (name, Ok(operands)));
+        }
+        assert!(
+            DtypeFile::Int8.live().is_err() && DtypeFile::Other("q2".into()).operands().is_err()
+        );
         let memory = Access::ALL.map(|access| ProbeKind::Memory { access });
-        for kind in [&memory[..], &[ProbeKind::Gemm { dtype: Dtype::F16 }]].concat() {
+        for kind in [&memory[..], &[ProbeKind::Gemm { operands: Operands::F16 }]].concat() {
             assert_eq!(ProbeFile::from(kind).as_str(), kind.name());
         }
         let read = |text: &str| serde_json::from_str::<UnitFile>(text).unwrap();

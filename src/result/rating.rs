@@ -1,7 +1,7 @@
 //! What a processor is rated for: cores × operations per cycle × frequency. It is known for few
 //! machines, and high on purpose: a figure above it is invalid, and nothing else follows from it.
 
-use crate::case::{DeviceSpec, Dtype};
+use crate::case::{DeviceSpec, Operands};
 use crate::result::file::*;
 use crate::stats;
 use crate::units::{Flops, flops_per_s_text};
@@ -13,7 +13,7 @@ const UNITS: u32 = 2;
 /// reached; absent without rounds.
 pub(super) fn of(
     cpu: &CpuFile,
-    (device, dtype, n_threads): (&str, &str, u32),
+    (device, dtype, n_threads): (&str, &DtypeFile, u32),
     flops: Flops,
     rounds: &[RoundFile],
 ) -> Option<RatingFile> {
@@ -22,8 +22,7 @@ pub(super) fn of(
         if device.parse() != Ok(DeviceSpec::Cpu) {
             return Err(format!("no rating of {device} is known"));
         }
-        let dtype: Dtype = dtype.parse()?;
-        let flops_per_cycle = flops_per_cycle(cpu, dtype)?;
+        let flops_per_cycle = flops_per_cycle(cpu, dtype.operands()?)?;
         let frequency_hz = frequency_hz(cpu)?;
         // Hardware threads of a core share its units.
         let n_cores = n_threads.min(cpu.physical_cores);
@@ -58,12 +57,15 @@ pub(super) fn invalid(rating: Option<&RatingFile>) -> Option<String> {
 /// Operations of a core in a cycle, two per multiply-accumulate, by the widest instructions that
 /// this processor has for a format, whether or not they were used. x86 alone: cores of other
 /// architectures differ in the number of their units.
-fn flops_per_cycle(cpu: &CpuFile, dtype: Dtype) -> Result<u32, String> {
+fn flops_per_cycle(cpu: &CpuFile, operands: Operands) -> Result<u32, String> {
     let has = |feature: &str| cpu.features.iter().any(|known| known == feature);
-    let lanes = match dtype {
-        Dtype::F16 if has("avx512fp16") => 32,
+    let lanes = match operands {
+        Operands::F16 if has("avx512fp16") => 32,
         // An instruction takes 32 pairs of them and sums each two.
-        Dtype::BF16 if has("avx512bf16") => 32,
+        Operands::BF16 if has("avx512bf16") => 32,
+        // Sums each four; where it takes several instructions, the first of them does as many.
+        Operands::Int8 if has("avx512f") => 64,
+        Operands::Int8 if has("avx2") => 32,
         _ if has("avx512f") => 16,
         _ if has("fma") => 8,
         _ => {
@@ -103,7 +105,8 @@ mod tests {
     }
 
     fn flops_per_s(cpu: &CpuFile, dtype: &str, n_threads: u32) -> Result<f64, String> {
-        match of(cpu, ("cpu", dtype, n_threads), Flops(1_000), &[round(1_000, 0)]).unwrap() {
+        let dtype = serde_json::from_value(dtype.into()).unwrap();
+        match of(cpu, ("cpu", &dtype, n_threads), Flops(1_000), &[round(1_000, 0)]).unwrap() {
             RatingFile::Known { flops_per_s, .. } => Ok(flops_per_s),
             RatingFile::Absent { reason } => Err(reason),
         }
@@ -120,6 +123,8 @@ mod tests {
         let avx512 = cpu(&["fma", "avx512f", "avx512bf16"], None, hz);
         assert_eq!(flops_per_s(&avx512, "f16", 2), Ok(2.0 * 192e9));
         assert_eq!(flops_per_s(&avx512, "bf16", 2), Ok(2.0 * 384e9));
+        assert_eq!(flops_per_s(&avx512, "q4_k", 2), Ok(2.0 * 768e9));
+        assert_eq!(flops_per_s(&avx2, "int8", 1), Ok(4.0 * 96e9));
         // Without boost the maximum is one, whatever the base.
         let fixed = cpu(&["fma"], Some(false), [None, Some(GHZ)]);
         assert_eq!(flops_per_s(&fixed, "f32", 1), Ok(32e9));
@@ -136,9 +141,17 @@ mod tests {
         none(&cpu(&["fma"], Some(true), [Some(5), Some(5)]), "may leave boost out");
         none(&cpu(&["neon"], Some(false), [None, Some(5)]), "x86");
         none(&cpu(&["fma"], Some(false), [None, Some(0)]), "no frequency");
-        let cuda = of(&cpu(&[], None, [None; 2]), ("cuda:0", "f32", 1), Flops(1), &[round(1, 0)]);
+        let cuda = of(
+            &cpu(&[], None, [None; 2]),
+            ("cuda:0", &DtypeFile::F32, 1),
+            Flops(1),
+            &[round(1, 0)],
+        );
         assert!(matches!(cuda, Some(RatingFile::Absent { .. })));
-        assert_eq!(of(&cpu(&[], None, [None; 2]), ("cpu", "f32", 1), Flops(1), &[]), None);
+        assert_eq!(
+            of(&cpu(&[], None, [None; 2]), ("cpu", &DtypeFile::F32, 1), Flops(1), &[]),
+            None
+        );
     }
 
     #[test]
@@ -146,7 +159,7 @@ mod tests {
         let cpu = cpu(&["fma"], Some(false), [None, Some(1_000_000_000)]);
         // 32 operations in a nanosecond are all of it.
         let of = |flops| {
-            let rating = of(&cpu, ("cpu", "f32", 1), Flops(flops), &[round(1_000, 0)]);
+            let rating = of(&cpu, ("cpu", &DtypeFile::F32, 1), Flops(flops), &[round(1_000, 0)]);
             invalid(rating.as_ref())
         };
         assert_eq!(of(32_000), None);

@@ -26,7 +26,8 @@ pub(super) fn of_case(
             is_its.then_some((ceiling, rate.best_per_s))
         })
     };
-    let compute = ceiling_of(ProbeFile::Gemm, Some(&axes.dtype));
+    let operands = axes.dtype.operands().map_or_else(|_| axes.dtype.clone(), DtypeFile::from);
+    let compute = ceiling_of(ProbeFile::Gemm, Some(&operands));
     let walk = Bytes(case.work.bytes_min.0 / case.work.forward_passes.unwrap_or(1).max(1));
     // Where the machine does not tell its caches, they may serve anything.
     let in_cache =
@@ -44,12 +45,8 @@ pub(super) fn of_case(
         _ => None,
     };
     let shares: Vec<f64> = [compute_share, memory_share].into_iter().flatten().collect();
-    let rating = rating::of(
-        cpu,
-        (&axes.device, axes.dtype.as_str(), axes.n_threads),
-        case.work.flops,
-        &case.rounds,
-    );
+    let rating =
+        rating::of(cpu, (&axes.device, &axes.dtype, axes.n_threads), case.work.flops, &case.rounds);
     let mut roofline = RooflineFile {
         flops_per_s,
         bytes_per_s,
@@ -65,7 +62,7 @@ pub(super) fn of_case(
     let best =
         Best { compute: compute.map(|(_, best)| best), memory: memory.map(|(_, best)| best) };
     let caches = in_cache.then_some((walk, share_if_all_crossed));
-    roofline.sentence = sentence(&roofline, &axes.dtype, &best, caches);
+    roofline.sentence = sentence(&roofline, &operands, &best, caches);
     Some(roofline)
 }
 
@@ -79,7 +76,7 @@ struct Best {
 /// bandwidth that they would be if all of them crossed.
 fn sentence(
     roofline: &RooflineFile,
-    dtype: &DtypeFile,
+    operands: &DtypeFile,
     best: &Best,
     caches: Option<(Bytes, Option<f64>)>,
 ) -> String {
@@ -96,7 +93,7 @@ fn sentence(
             bytes_per_s_text(best),
         ),
         _ => (
-            format!("{dtype} product rate"),
+            format!("{operands} product rate"),
             flops_per_s_text(roofline.flops_per_s),
             flops_per_s_text(best.compute.unwrap_or(f64::NAN)),
         ),

@@ -3,9 +3,7 @@
 
 use std::collections::HashMap;
 
-use half::{bf16, f16};
-
-use crate::case::Dtype;
+use crate::case::Operands;
 use crate::error::Result;
 use crate::measure::Workload;
 use crate::probe::{ProbeKind, ProbeSizes};
@@ -15,46 +13,9 @@ use crate::workload::{GemmProbe, MemoryProbe, ProbeMemory};
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     /// One for each format, whatever the number of threads.
-    products: HashMap<Dtype, Product>,
+    products: HashMap<Operands, GemmProbe>,
     /// What all walks share.
     memory: Option<ProbeMemory>,
-}
-
-#[derive(Debug)]
-enum Product {
-    F32(GemmProbe<f32>),
-    F16(GemmProbe<f16>),
-    Bf16(GemmProbe<bf16>),
-}
-
-impl Product {
-    fn new(dtype: Dtype, sizes: ProbeSizes, seed: u64) -> Result<Self> {
-        Ok(match dtype {
-            Dtype::F32 => Self::F32(GemmProbe::new(sizes.gemm_size, seed)?),
-            Dtype::F16 => Self::F16(GemmProbe::new(sizes.gemm_size, seed)?),
-            Dtype::BF16 => Self::Bf16(GemmProbe::new(sizes.gemm_size, seed)?),
-        })
-    }
-
-    fn round(&mut self) -> (&mut dyn Workload, &'static str) {
-        match self {
-            Self::F32(probe) => {
-                probe.begin_round();
-                let kernel = probe.kernel();
-                (probe, kernel)
-            }
-            Self::F16(probe) => {
-                probe.begin_round();
-                let kernel = probe.kernel();
-                (probe, kernel)
-            }
-            Self::Bf16(probe) => {
-                probe.begin_round();
-                let kernel = probe.kernel();
-                (probe, kernel)
-            }
-        }
-    }
 }
 
 /// A probe for one round.
@@ -72,14 +33,16 @@ impl Probes {
         seed: u64,
     ) -> Result<(Round<'_>, &'static str, bool)> {
         match kind {
-            ProbeKind::Gemm { dtype } => {
-                let is_new = !self.products.contains_key(&dtype);
+            ProbeKind::Gemm { operands } => {
+                let is_new = !self.products.contains_key(&operands);
                 if is_new {
-                    self.products.insert(dtype, Product::new(dtype, sizes, seed)?);
+                    let probe = GemmProbe::new(operands, sizes.gemm_size, seed)?;
+                    self.products.insert(operands, probe);
                 }
-                let product = self.products.get_mut(&dtype).expect("it was just put there");
-                let (workload, kernel) = product.round();
-                Ok((Box::new(workload), kernel, is_new))
+                let probe = self.products.get_mut(&operands).expect("it was just put there");
+                probe.begin_round();
+                let kernel = probe.kernel();
+                Ok((Box::new(probe), kernel, is_new))
             }
             ProbeKind::Memory { access } => {
                 let is_new = self.memory.is_none();
@@ -96,7 +59,7 @@ impl Probes {
 
     /// Frees what none of `kinds` uses.
     pub fn keep_only(&mut self, kinds: &[ProbeKind]) {
-        self.products.retain(|dtype, _| kinds.contains(&ProbeKind::Gemm { dtype: *dtype }));
+        self.products.retain(|&operands, _| kinds.contains(&ProbeKind::Gemm { operands }));
         if !kinds.iter().any(|kind| matches!(kind, ProbeKind::Memory { .. })) {
             self.memory = None;
         }

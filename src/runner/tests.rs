@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::case::{DeviceSpec, Kernels};
+use crate::case::{DeviceSpec, Kernels, Operands};
 use crate::kernels::Instructions;
 use crate::measure::ManualClock;
 use crate::model::ModelSpec;
@@ -94,7 +94,7 @@ fn rounds_are_interleaved_checked_and_all_measured() {
     for case in &result.cases {
         // One reading before and one after the only iteration of the only pass.
         assert!(case.rounds.iter().all(|r| (r.passes, r.total_ns) == (1, 1_000)));
-        assert_eq!(case.kernel.as_deref(), Some(Instructions::detect().name()));
+        assert_eq!(case.kernel.as_deref(), Some(Instructions::detect().of_floats().name()));
         let warm_up = case.warm_up.unwrap();
         assert_eq!((case.rounds.len(), warm_up.cold_start_ns), (3, 1_000));
         // Without a minimum time there is none to get steady in.
@@ -258,8 +258,8 @@ fn probes_take_turns_with_cases_and_prove_what_they_did() {
 fn probes_that_memory_does_not_hold_at_once_are_made_anew_for_each_round() {
     let of_probes = |keeps_probes| {
         let two = Settings { repetitions: 2, ..settings() };
-        let dtypes = [Dtype::F32, Dtype::F16];
-        let mut plan = Plan::of_probes(&dtypes, &[1, 2], two, Resources::default()).unwrap();
+        let operands = [Operands::F32, Operands::F16];
+        let mut plan = Plan::of_probes(&operands, &[1, 2], two, Resources::default()).unwrap();
         assert!(plan.keeps_probes);
         plan.keeps_probes = keeps_probes;
         plan.probe_sizes.gemm_size = 96;

@@ -1,46 +1,74 @@
 //! The probe of arithmetic: a square matrix product.
 
+use half::{bf16, f16};
 use rayon::prelude::*;
 
+use crate::case::Operands;
 use crate::error::{Error, Result};
-use crate::kernels::{Element, Gemm, GemmShape, Instructions};
+use crate::kernels::linear::{
+    BlockFormat, FloatFormat, Linear, Outputs, Rows, Scratch, Store, WeightFormat,
+};
+use crate::kernels::{Instructions, Pool};
 use crate::measure::{Check, Reference, Workload};
-use crate::model::random::{FromF32, Stream};
+use crate::model::random::Stream;
 
 /// Entries looked at after each pass.
 const N_SAMPLES: u64 = 64;
 
-/// `C = A·B` of random factors, on all threads of the current pool.
+/// `Y = X·Wᵀ` of random factors, on all threads of the current pool, by the kernels that models
+/// are computed with. As there, W is packed beforehand and X on every pass.
 #[derive(Debug)]
-pub struct GemmProbe<T> {
+pub struct GemmProbe {
     size: usize,
-    kernel: Gemm,
-    a: Vec<T>,
-    b: Vec<T>,
-    c: Vec<f32>,
+    instructions: Instructions,
+    linear: Linear,
+    x: Vec<f32>,
+    w: Vec<f32>,
+    y: Vec<f32>,
+    scratch: Scratch,
     samples: Stream,
     passes: u64,
     /// Whether the whole product was looked at in this round.
     is_whole_checked: bool,
 }
 
-impl<T: Element + FromF32 + Into<f64>> GemmProbe<T> {
-    /// Draws the factors.
+impl GemmProbe {
+    /// Draws the factors, and packs one.
     ///
     /// # Errors
     /// [`Error::Engine`] if there is no memory.
-    pub fn new(size: u32, seed: u64) -> Result<Self> {
+    pub fn new(operands: Operands, size: u32, seed: u64) -> Result<Self> {
         let size = size as usize;
-        let shape = GemmShape { m: size, n: size, k: size };
-        let kernel = Gemm::new(Instructions::detect(), shape)
-            .map_err(Error::engine("allocating a matrix product"))?;
-        let factor = |name| Stream::new(seed, name).bells::<T>(size * size, 0.0, 1.0);
+        let factor = |name| {
+            let stream = Stream::new(seed, name);
+            (0..(size * size) as u64).into_par_iter().map(|i| number(operands, stream, i)).collect()
+        };
+        let (x, w): (Vec<f32>, Vec<f32>) = (factor("gemm.x"), factor("gemm.w"));
+        let pack = |rows, format| {
+            Pool::with_current(|pool| {
+                Linear::pack(pool, &[rows], None, size, Outputs::Stacked, format)
+            })
+        };
+        let linear = match operands {
+            Operands::F32 => pack(Rows::F32(&w), WeightFormat::Float(FloatFormat::F32)),
+            Operands::F16 => {
+                let halves: Vec<f16> = w.par_iter().map(|&w| f16::from_f32(w)).collect();
+                pack(Rows::F16(&halves), WeightFormat::Float(FloatFormat::F16))
+            }
+            Operands::BF16 => {
+                let halves: Vec<bf16> = w.par_iter().map(|&w| bf16::from_f32(w)).collect();
+                pack(Rows::Bf16(&halves), WeightFormat::Float(FloatFormat::Bf16))
+            }
+            Operands::Int8 => pack(Rows::F32(&w), WeightFormat::Blocks(BlockFormat::Int8)),
+        };
         Ok(Self {
             size,
-            kernel,
-            a: factor("gemm.a"),
-            b: factor("gemm.b"),
-            c: vec![f32::NAN; size * size],
+            instructions: Instructions::detect(),
+            linear: linear.map_err(Error::engine("allocating a matrix product"))?,
+            x,
+            w,
+            y: vec![f32::NAN; size * size],
+            scratch: Scratch::default(),
             samples: Stream::new(seed, "gemm.samples"),
             passes: 0,
             is_whole_checked: false,
@@ -54,11 +82,11 @@ impl<T: Element + FromF32 + Into<f64>> GemmProbe<T> {
 
     /// The instruction set that runs.
     pub fn kernel(&self) -> &'static str {
-        self.kernel.instructions().name()
+        self.linear.instructions(self.instructions).name()
     }
 
     /// The entries looked at after the pass under way.
-    fn sampled(&self) -> impl Iterator<Item = usize> + use<T> {
+    fn sampled(&self) -> impl Iterator<Item = usize> + use<> {
         let (samples, first) = (self.samples, self.passes * N_SAMPLES);
         let n_entries = (self.size * self.size) as u32;
         (0..N_SAMPLES).map(move |i| samples.below(first + i, n_entries) as usize)
@@ -66,11 +94,10 @@ impl<T: Element + FromF32 + Into<f64>> GemmProbe<T> {
 
     fn entry(&self, index: usize) -> f64 {
         let (row, column) = (index / self.size, index % self.size);
-        let factors = self.a[row * self.size..].iter().take(self.size);
-        factors
-            .zip(self.b[column..].iter().step_by(self.size))
-            .map(|(&a, &b)| a.into() * b.into())
-            .sum()
+        let row_of = |matrix: &'_ [f32], i: usize| -> Vec<f64> {
+            matrix[i * self.size..][..self.size].iter().map(|&v| v.into()).collect()
+        };
+        row_of(&self.x, row).iter().zip(row_of(&self.w, column)).map(|(x, w)| x * w).sum()
     }
 
     /// Rounding of sums of `size` products in f32, in the worst case.
@@ -78,23 +105,47 @@ impl<T: Element + FromF32 + Into<f64>> GemmProbe<T> {
         self.size as f64 * f64::from(f32::EPSILON)
     }
 
-    /// Freivalds' test of the whole product: `C·x` against `A·(B·x)` for a random x of ±1.
+    /// Freivalds' test of the whole product: `Y·s` against `X·(Wᵀ·s)` for a random s of ±1.
     fn whole_product_error(&self) -> f64 {
         let signs = Stream::new(self.passes, "gemm.signs");
-        let x: Vec<f64> = (0..self.size as u64)
+        let s: Vec<f64> = (0..self.size as u64)
             .map(|i| if signs.bits(i) & 1 == 0 { 1.0 } else { -1.0 })
             .collect();
-        let bx = self.rows_times(&self.b, &x);
-        let abx = self.rows_times(&self.a, &bx);
-        let cx = self.rows_times(&self.c, &x);
-        relative_error(cx.iter().copied().zip(abx))
+        // Wᵀ·s is the sum of the rows of W, each with its sign.
+        let ws = self.w.par_chunks_exact(self.size).zip(&s).fold(
+            || vec![0.0; self.size],
+            |mut sum, (row, s)| {
+                sum.iter_mut().zip(row).for_each(|(sum, &w)| *sum += f64::from(w) * s);
+                sum
+            },
+        );
+        let ws = ws.reduce(
+            || vec![0.0; self.size],
+            |mut a, b| {
+                a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+                a
+            },
+        );
+        let wanted = self.rows_times(&self.x, &ws);
+        let found = self.rows_times(&self.y, &s);
+        relative_error(found.iter().copied().zip(wanted))
     }
 
-    fn rows_times<U: Copy + Into<f64> + Sync>(&self, matrix: &[U], x: &[f64]) -> Vec<f64> {
+    fn rows_times(&self, matrix: &[f32], vector: &[f64]) -> Vec<f64> {
         matrix
             .par_chunks_exact(self.size)
-            .map(|row| row.iter().zip(x).map(|(&m, x)| m.into() * x).sum())
+            .map(|row| row.iter().zip(vector).map(|(&m, v)| f64::from(m) * v).sum())
             .collect()
+    }
+}
+
+/// Number `i` of a random factor, which the format has without rounding.
+fn number(operands: Operands, stream: Stream, i: u64) -> f32 {
+    match operands {
+        Operands::F32 => stream.bell(i, 0.0, 1.0),
+        Operands::F16 => f16::from_f32(stream.bell(i, 0.0, 1.0)).to_f32(),
+        Operands::BF16 => bf16::from_f32(stream.bell(i, 0.0, 1.0)).to_f32(),
+        Operands::Int8 => stream.below(i, 255) as f32 - 127.0,
     }
 }
 
@@ -111,7 +162,7 @@ fn relative_error(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     difference / scale
 }
 
-impl<T: Element + FromF32 + Into<f64>> Workload for GemmProbe<T> {
+impl Workload for GemmProbe {
     fn iterations_per_pass(&self) -> usize {
         1
     }
@@ -119,20 +170,23 @@ impl<T: Element + FromF32 + Into<f64>> Workload for GemmProbe<T> {
     fn reset(&mut self) -> Result<()> {
         // What the pass does not write stays what it must not be.
         for index in self.sampled() {
-            self.c[index] = f32::NAN;
+            self.y[index] = f32::NAN;
         }
         Ok(())
     }
 
     fn iterate(&mut self) -> Result<()> {
-        self.kernel.run(&self.a, &self.b, &mut self.c);
+        let Self { instructions, linear, x, y, scratch, .. } = self;
+        Pool::with_current(|pool| {
+            linear.forward(*instructions, pool, scratch, x, y, Store::Overwrite);
+        });
         Ok(())
     }
 
     fn check(&mut self) -> Result<Check> {
         let whole = if self.is_whole_checked { 0.0 } else { self.whole_product_error() };
         self.is_whole_checked = true;
-        let entries = self.sampled().map(|i| (f64::from(self.c[i]), self.entry(i)));
+        let entries = self.sampled().map(|i| (f64::from(self.y[i]), self.entry(i)));
         let entries = relative_error(entries);
         self.passes += 1;
         Ok(Check {
@@ -148,35 +202,32 @@ impl<T: Element + FromF32 + Into<f64>> Workload for GemmProbe<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::{bf16, f16};
-
-    fn right_and_wrong<T: Element + FromF32 + Into<f64>>() {
-        let mut probe = GemmProbe::<T>::new(70, 3).unwrap();
-        for _ in 0..2 {
-            probe.reset().unwrap();
-            probe.iterate().unwrap();
-            probe.check().unwrap().passed().unwrap();
-        }
-        // A pass that does nothing leaves what it was to overwrite.
-        probe.reset().unwrap();
-        assert!(probe.check().unwrap().passed().is_err());
-        // One wrong entry shows in the first look at the whole product.
-        let mut probe = GemmProbe::<T>::new(70, 3).unwrap();
-        probe.iterate().unwrap();
-        probe.c[1234] += 0.5;
-        assert!(probe.check().unwrap().passed().is_err());
-        // And in that of every later round.
-        probe.iterate().unwrap();
-        probe.c[1234] += 0.5;
-        assert!(probe.check().unwrap().passed().is_ok());
-        probe.begin_round();
-        assert!(probe.check().unwrap().passed().is_err());
-    }
 
     #[test]
     fn products_of_every_format_are_checked() {
-        right_and_wrong::<f32>();
-        right_and_wrong::<f16>();
-        right_and_wrong::<bf16>();
+        for (name, operands) in Operands::NAMES {
+            let probe = || GemmProbe::new(operands, 70, 3).unwrap();
+            let mut right = probe();
+            for _ in 0..2 {
+                right.reset().unwrap();
+                right.iterate().unwrap();
+                right.check().unwrap().passed().unwrap();
+            }
+            // A pass that does nothing leaves what it was to overwrite.
+            right.reset().unwrap();
+            assert!(right.check().unwrap().passed().is_err(), "{name}");
+            // One wrong entry shows in the first look at the whole product.
+            let mut wrong = probe();
+            let scale = 1e-3 * wrong.x.iter().fold(0.0_f32, |max, x| max.max(x.abs())).powi(2);
+            wrong.iterate().unwrap();
+            wrong.y[1234] += 100.0 * scale;
+            assert!(wrong.check().unwrap().passed().is_err(), "{name}");
+            // And in that of every later round.
+            wrong.iterate().unwrap();
+            wrong.y[1234] += 100.0 * scale;
+            assert!(wrong.check().unwrap().passed().is_ok(), "{name}");
+            wrong.begin_round();
+            assert!(wrong.check().unwrap().passed().is_err(), "{name}");
+        }
     }
 }

@@ -58,8 +58,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "axis", "error", "case", "units", "plan", "model", "device", "workload", "runner",
-            "result", "classify", "report", "cli",
+            "axis", "error", "case", "units", "plan", "kernels", "model", "device", "workload",
+            "runner", "result", "classify", "report", "cli",
         ],
     ),
 ];
@@ -168,7 +168,7 @@ fn the_scanner_stops_at_tests_and_nowhere_else() {
     let beside = "#[cfg(test)]\nmod tests;\nuse crate::plan;\n#[cfg(test)]\n#[path = \"x\"]\nmod x {\ncrate::ghost";
     assert_eq!(imports(beside), ["plan"]);
     // Files whose tests are declared at their head.
-    for (name, known) in [("runner/mod.rs", "workload"), ("kernels/gemm/mod.rs", "kernels")] {
+    for (name, known) in [("runner/mod.rs", "workload"), ("kernels/linear/mod.rs", "kernels")] {
         let (_, text) = sources().into_iter().find(|(file, _)| file == name).expect("it is there");
         assert!(imports(&text).iter().any(|import| import == known), "{name}");
     }

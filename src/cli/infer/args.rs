@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::value_parser;
 
 use crate::axis::Axis;
-use crate::case::{DeviceSpec, Dtype, Kernels};
+use crate::case::{DeviceSpec, Dtype, Kernels, Operands};
 use crate::cli::args::OutputFormat;
 use crate::model::builtin;
 use crate::plan::MAX_THREADS;
@@ -24,8 +24,9 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(in crate::cli) device: DeviceSpec,
 
-    /// Number formats: f32, f16, bf16.
-    #[arg(long, value_name = "DTYPE", value_delimiter = ',', default_value = "f32")]
+    /// Number formats: f32, f16, bf16, q8_0, q4_k [default: bf16 where the processor multiplies it,
+    /// f32 elsewhere].
+    #[arg(long, value_name = "DTYPE", value_delimiter = ',')]
     pub(in crate::cli) dtype: Vec<Dtype>,
 
     /// Code that computes: fused (our own kernels) or stock (candle's operations) [default: fused on
@@ -131,9 +132,9 @@ pub(in crate::cli) struct ProbeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(in crate::cli) device: DeviceSpec,
 
-    /// Number formats of matrix products: f32, f16, bf16.
-    #[arg(long, value_name = "DTYPE", value_delimiter = ',', default_value = "f32,f16,bf16")]
-    pub(in crate::cli) dtype: Vec<Dtype>,
+    /// Number formats of matrix products: f32, f16, bf16, int8.
+    #[arg(long, value_name = "DTYPE", value_delimiter = ',', default_value = "f32,f16,bf16,int8")]
+    pub(in crate::cli) dtype: Vec<Operands>,
 
     /// Processor threads [default: physical cores].
     #[arg(short, long, value_name = "N")]
@@ -173,7 +174,7 @@ pub(in crate::cli) struct LogitsArgs {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(in crate::cli) device: DeviceSpec,
 
-    /// Number format: f32, f16, bf16.
+    /// Number format: f32, f16, bf16, q8_0, q4_k.
     #[arg(long, value_name = "DTYPE", default_value = "f32")]
     pub(in crate::cli) dtype: Dtype,
 

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use super::args::{RunArgs, nanoseconds, values};
 use super::session;
 use crate::axis::Axis;
-use crate::case::{DeviceSpec, Kernels};
-use crate::cli::print;
+use crate::case::{DeviceSpec, Dtype, Kernels};
+use crate::cli::{print, say};
 use crate::device::Device;
 use crate::error::Result;
+use crate::kernels::Instructions;
 use crate::model::ModelSpec;
 use crate::model::weights::Weights;
 use crate::plan::{Axes, Plan, Resources, Settings};
@@ -39,7 +40,7 @@ fn plan(args: &RunArgs) -> Result<Plan> {
     models.iter().try_for_each(Weights::check)?;
     let axes = Axes {
         models,
-        dtypes: args.dtype.clone(),
+        dtypes: dtypes(args),
         kernels: kernels(&args.kernels, args.device),
         n_threads: threads(&args.threads),
         n_prompts: values(&args.n_prompt),
@@ -58,6 +59,24 @@ fn plan(args: &RunArgs) -> Result<Plan> {
         max_time_ns: args.max_time.map(nanoseconds),
     };
     Plan::new(axes, settings, resources(args.device))
+}
+
+/// The formats asked for, or the one that the processor is best at, with a word on why.
+fn dtypes(args: &RunArgs) -> Vec<Dtype> {
+    if !args.dtype.is_empty() {
+        return args.dtype.clone();
+    }
+    let (dtype, reason) = match (args.device, Instructions::detect()) {
+        (DeviceSpec::Cpu, Instructions::Avx512Bf16) => {
+            (Dtype::BF16, "this processor multiplies bf16")
+        }
+        (DeviceSpec::Cpu, _) => (Dtype::F32, "this processor has no products of bf16"),
+        (DeviceSpec::Cuda { .. }, _) => (Dtype::BF16, "every supported GPU multiplies bf16"),
+    };
+    if !args.result.quiet {
+        say(&format!("dtype {dtype}: {reason}; --dtype chooses another"));
+    }
+    vec![dtype]
 }
 
 /// The kernels asked for, or the fastest ones that the device has.

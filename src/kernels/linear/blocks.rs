@@ -26,6 +26,17 @@ pub enum BlockFormat {
     /// Halves of bytes, 32 of them with a scale and a least value of 6 bits each, which are
     /// themselves scaled in binary16 for 256 of them: `w = d·s·q − e·m`.
     Q4K,
+    /// Whole numbers from −127 to 127 without a scale, which no model has: what a product of
+    /// integers reaches alone.
+    Int8,
+}
+
+/// [`BlockFormat::Int8`] in a panel: groups alone, in bytes as those of `q8_0`.
+pub(super) mod int8 {
+    use super::*;
+
+    /// Bytes of a block.
+    pub const BLOCK_BYTES: usize = BLOCK * PANEL;
 }
 
 /// [`BlockFormat::Q8_0`] in a panel: 32 scales, and for each of 8 groups its bytes, each 128
@@ -61,6 +72,7 @@ impl BlockFormat {
     pub(super) fn panel_bytes(self, n_in: usize) -> usize {
         let n_blocks = n_in.div_ceil(BLOCK);
         match self {
+            Self::Int8 => n_blocks * int8::BLOCK_BYTES,
             Self::Q8_0 => n_blocks * q8_0::BLOCK_BYTES,
             Self::Q4K => {
                 n_in.div_ceil(SUPER_BLOCK) * q4_k::BLOCKS_AT + n_blocks * q4_k::BLOCK_BYTES
@@ -72,6 +84,12 @@ impl BlockFormat {
     /// zero there.
     pub(super) fn pack_row(self, row: &[f32], column: usize, panel: &mut [u8]) {
         match self {
+            Self::Int8 => {
+                for (group, numbers) in panel.chunks_exact_mut(GROUP_BYTES).zip(row.chunks(4)) {
+                    let to = &mut group[4 * column..][..4];
+                    to.iter_mut().zip(numbers).for_each(|(to, &x)| *to = x as i8 as u8 ^ 0x80);
+                }
+            }
             Self::Q8_0 => {
                 let blocks = quantise::<BlockQ8_0>(row);
                 let of_panel = panel.chunks_exact_mut(q8_0::BLOCK_BYTES);
@@ -98,6 +116,14 @@ impl BlockFormat {
     /// Column `column` of a panel as floats.
     pub(super) fn read_row(self, panel: &[u8], column: usize, to: &mut [f32]) {
         match self {
+            Self::Int8 => {
+                for (group, to) in panel.chunks_exact(GROUP_BYTES).zip(to.chunks_mut(4)) {
+                    let numbers = &group[4 * column..][..4];
+                    to.iter_mut()
+                        .zip(numbers)
+                        .for_each(|(to, byte)| *to = (byte ^ 0x80) as i8 as f32);
+                }
+            }
             Self::Q8_0 => {
                 let blocks = panel.chunks_exact(q8_0::BLOCK_BYTES);
                 for (block, to) in blocks.zip(to.chunks_mut(BLOCK)) {

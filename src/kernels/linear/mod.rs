@@ -25,8 +25,8 @@ pub(super) use self::panel::PANEL;
 use self::panel::Panels;
 pub use self::panel::{FloatFormat, Rows, WeightFormat};
 use self::tile::{
-    Activations, BYTE_BLOCK_WORDS, Bf16, F16, F32, Operands, Q4K, Q8_0, Spacing, Step, row_words,
-    rows_max, tile_of_rows, words_of_row,
+    Activations, BYTE_BLOCK_WORDS, Bf16, F16, F32, INTEGER_BLOCK_WORDS, INTEGERS, Int8, Operands,
+    Q4K, Q8_0, Spacing, Step, row_words, rows_max, tile_of_rows, words_of_row,
 };
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
@@ -142,6 +142,16 @@ impl Linear {
         self.panels.n_in
     }
 
+    /// The part of an instruction set that products of these weights use.
+    pub fn instructions(&self, of: Instructions) -> Instructions {
+        match (self.panels.format, of) {
+            (WeightFormat::Float(FloatFormat::Bf16), Instructions::Avx512Bf16) => of,
+            (WeightFormat::Blocks(_), Instructions::Avx512Bf16) => Instructions::Avx512Vnni,
+            (WeightFormat::Blocks(_), _) => of,
+            (WeightFormat::Float(_), _) => of.of_floats(),
+        }
+    }
+
     /// Row `output` of stacked matrices, as floats.
     ///
     /// # Panics
@@ -154,8 +164,9 @@ impl Linear {
     /// `y (rows, n_out)` from `x (rows, n_in)`.
     ///
     /// Activations are rounded to bf16 where weights are bf16 and the machine multiplies pairs
-    /// of them, and to bytes with a scale for each 32 where weights are in blocks; otherwise
-    /// weights are widened to f32. Sums are f32.
+    /// of them, and to bytes with a scale for each 32 where weights are in blocks; those of
+    /// [`BlockFormat::Int8`] must be whole numbers from −127 to 127 already. Otherwise weights are
+    /// widened to f32. Sums are f32.
     ///
     /// # Panics
     /// If a slice does not have the length that follows from the other, or this machine does not
@@ -176,6 +187,7 @@ impl Linear {
             WeightFormat::Float(Float::Bf16) => Self::product::<Bf16<true>>,
             WeightFormat::Blocks(Blocks::Q8_0) => Self::product::<Q8_0>,
             WeightFormat::Blocks(Blocks::Q4K) => Self::product::<Q4K>,
+            WeightFormat::Blocks(Blocks::Int8) => Self::product::<Int8>,
         };
         product(self, instructions, pool, scratch, x, y, store);
     }
@@ -329,6 +341,16 @@ impl Kernel for PackActivations<'_> {
                         quantise(values, block);
                     }
                 }
+                Activations::Integers => {
+                    let blocks = self.packed.chunks_exact_mut(INTEGER_BLOCK_WORDS);
+                    let of_row = blocks.skip(row).step_by(n_rows);
+                    for (block, values) in of_row.zip(values.chunks(INTEGERS)) {
+                        let mut bytes = [0; INTEGERS];
+                        bytes.iter_mut().zip(values).for_each(|(to, &x)| *to = x as i8 as u8);
+                        block[0] = sum_of_bytes(&bytes) as u32;
+                        words_of(&bytes, &mut block[1..]);
+                    }
+                }
             }
         }
     }
@@ -350,12 +372,23 @@ fn quantise(values: &[f32], block: &mut [u32]) {
         false => (0.0, 0.0),
     };
     let bytes = padded.map(|x| (x * inverse + WHOLE).to_bits() as u8);
-    let sum: i32 = bytes.iter().map(|&byte| i32::from(byte as i8)).sum();
-    let scale = scale + doubt;
+    let (scale, sum) = (scale + doubt, sum_of_bytes(&bytes));
     block[0] = scale.to_bits();
-    block[1] = sum as u32;
-    block[2] = (scale * sum as f32).to_bits();
-    for (word, bytes) in block[3..].iter_mut().zip(bytes.chunks_exact(4)) {
+    block[1] = (scale * sum as f32).to_bits();
+    block[2] = sum as u32;
+    words_of(&bytes, &mut block[3..]);
+}
+
+/// The sum of signed bytes.
+#[inline(always)]
+fn sum_of_bytes(bytes: &[u8]) -> i32 {
+    bytes.iter().map(|&byte| i32::from(byte as i8)).sum()
+}
+
+/// Bytes in words of four.
+#[inline(always)]
+fn words_of(bytes: &[u8], to: &mut [u32]) {
+    for (word, bytes) in to.iter_mut().zip(bytes.chunks_exact(4)) {
         *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     }
 }

@@ -45,6 +45,11 @@ impl Matrix {
                 let values = quantised::<BlockQ4K>(&drawn, n_in);
                 (Numbers::F32(drawn), values)
             }
+            WeightFormat::Blocks(BlockFormat::Int8) => {
+                let whole: Vec<f32> = drawn.iter().map(|x| (127.0 * x).round()).collect();
+                let values = whole.iter().map(|&x| x.into()).collect();
+                (Numbers::F32(whole), values)
+            }
         };
         Self { numbers, values }
     }
@@ -95,8 +100,10 @@ fn reference(
     bias: &[f32],
 ) -> Vec<(f64, f64)> {
     let x = match format {
-        WeightFormat::Blocks(_) => in_bytes(x, n_in),
-        WeightFormat::Float(_) => x.iter().map(|&x| x.into()).collect(),
+        WeightFormat::Blocks(BlockFormat::Q8_0 | BlockFormat::Q4K) => in_bytes(x, n_in),
+        WeightFormat::Blocks(BlockFormat::Int8) | WeightFormat::Float(_) => {
+            x.iter().map(|&x| x.into()).collect()
+        }
     };
     let mut outputs = Vec::new();
     for x in x.chunks_exact(n_in) {
@@ -119,12 +126,24 @@ fn tolerance(format: WeightFormat, instructions: Instructions) -> f64 {
     }
 }
 
-const FORMATS: [WeightFormat; 5] = [
+/// Activations as a format takes them.
+fn activations(format: WeightFormat, len: usize) -> Vec<f32> {
+    let numbers = drawn("x", len);
+    match format {
+        WeightFormat::Blocks(BlockFormat::Int8) => {
+            numbers.iter().map(|x| (127.0 * x).round()).collect()
+        }
+        _ => numbers,
+    }
+}
+
+const FORMATS: [WeightFormat; 6] = [
     WeightFormat::Float(FloatFormat::F32),
     WeightFormat::Float(FloatFormat::F16),
     WeightFormat::Float(FloatFormat::Bf16),
     WeightFormat::Blocks(BlockFormat::Q8_0),
     WeightFormat::Blocks(BlockFormat::Q4K),
+    WeightFormat::Blocks(BlockFormat::Int8),
 ];
 
 fn formats() -> impl Strategy<Value = WeightFormat> {
@@ -142,7 +161,7 @@ proptest! {
         (n_first, n_second) in (1_usize..150, 0_usize..70),
         has_bias: bool,
     ) {
-        let x = drawn("x", n_rows * n_in);
+        let x = activations(format, n_rows * n_in);
         let (first, second) = (
             Matrix::drawn(format, "first", n_first, n_in),
             Matrix::drawn(format, "second", n_second, n_in),
@@ -199,12 +218,13 @@ proptest! {
 
     #[test]
     fn gated_products_are_those_of_the_definition(
-        format in formats(),
+        // Sums of whole numbers are beyond what the gate tells apart.
+        format in prop::sample::select(FORMATS[..5].to_vec()),
         n_rows in 1_usize..30,
         n_in in 1_usize..100,
         n_out in 1_usize..100,
     ) {
-        let x = drawn("x", n_rows * n_in);
+        let x = activations(format, n_rows * n_in);
         let gate = Matrix::drawn(format, "gate", n_out, n_in);
         let up = Matrix::drawn(format, "up", n_out, n_in);
         let no_bias = vec![0.0; n_out];
@@ -232,7 +252,7 @@ fn large_products_are_cut_into_blocks_and_steps() {
     // More rows than a block, a depth of several steps, more panels than a task holds.
     let (n_rows, n_in, n_out) = (413, 1100, 331);
     for format in FORMATS {
-        let x = drawn("x", n_rows * n_in);
+        let x = activations(format, n_rows * n_in);
         let matrix = Matrix::drawn(format, "w", n_out, n_in);
         let wanted = reference(format, &matrix, &x, n_in, &vec![0.0; n_out]);
         let mut pool = Pool::new(2).unwrap();
@@ -256,7 +276,8 @@ fn large_products_are_cut_into_blocks_and_steps() {
 #[test]
 fn what_is_not_a_number_stays_none() {
     let (n_in, n_out) = (70, 40);
-    for format in FORMATS {
+    for format in &FORMATS[..5] {
+        let format = *format;
         let matrix = Matrix::drawn(format, "w", n_out, n_in);
         let mut pool = Pool::new(1).unwrap();
         let rows = [matrix.rows()];

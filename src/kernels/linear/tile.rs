@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)]
 
-use super::blocks::{BLOCK, q4_k, q8_0};
+use super::blocks::{BLOCK, int8, q4_k, q8_0};
 use super::panel::PANEL;
 use crate::kernels::simd::{Products, Simd};
 
@@ -43,6 +43,8 @@ pub(in crate::kernels) enum Activations {
     Bf16Pairs,
     /// Bytes in blocks of 32 positions that share a scale: [`BYTE_BLOCK_WORDS`].
     Bytes,
+    /// Whole numbers from −127 to 127 as bytes, in blocks of 256: the sum of each, and the bytes.
+    Integers,
 }
 
 impl Activations {
@@ -51,14 +53,18 @@ impl Activations {
         match self {
             Self::Floats => Products::Floats,
             Self::Bf16Pairs => Products::Pairs,
-            Self::Bytes => Products::Bytes,
+            Self::Bytes | Self::Integers => Products::Bytes,
         }
     }
 }
 
-/// Words of a block of [`Activations::Bytes`]: the scale; the sum of the bytes, as an integer;
-/// that sum times the scale; and the bytes.
+/// Words of a block of [`Activations::Bytes`]: the scale; the scale times the sum of the bytes;
+/// that sum, as an integer; and the bytes.
 pub(super) const BYTE_BLOCK_WORDS: usize = 3 + BLOCK / 4;
+/// Positions in a block of [`Activations::Integers`].
+pub(super) const INTEGERS: usize = 256;
+/// Words of a block of [`Activations::Integers`].
+pub(super) const INTEGER_BLOCK_WORDS: usize = 1 + INTEGERS / 4;
 
 /// A format of weights in panels, as the innermost loop sees it.
 pub(in crate::kernels) trait Step {
@@ -92,6 +98,7 @@ pub(super) const fn row_words(activations: Activations, depth: usize, has_dot: b
         Activations::Bf16Pairs if has_dot => depth / 2,
         Activations::Floats | Activations::Bf16Pairs => depth,
         Activations::Bytes => depth / BLOCK * BYTE_BLOCK_WORDS,
+        Activations::Integers => depth.div_ceil(INTEGERS) * INTEGER_BLOCK_WORDS,
     }
 }
 
@@ -101,6 +108,7 @@ pub(super) const fn words_of_row(activations: Activations) -> usize {
     match activations {
         Activations::Floats | Activations::Bf16Pairs => 1,
         Activations::Bytes => BYTE_BLOCK_WORDS,
+        Activations::Integers => INTEGER_BLOCK_WORDS,
     }
 }
 
@@ -108,7 +116,7 @@ pub(super) const fn words_of_row(activations: Activations) -> usize {
 #[inline(always)]
 pub(super) const fn rows_max<S: Simd, F: Step>() -> usize {
     match F::ACTIVATIONS {
-        Activations::Bytes => S::BYTE_TILE_ROWS,
+        Activations::Bytes | Activations::Integers => S::BYTE_TILE_ROWS,
         Activations::Floats | Activations::Bf16Pairs => S::TILE_ROWS,
     }
 }
@@ -280,15 +288,16 @@ impl<const DOT: bool> Step for Bf16<DOT> {
     }
 }
 
-/// Sums of the products of a block of 32 positions, which share a scale: rows of activations in
-/// bytes at `a` times what `weights` gives for each group of four positions, by `add`.
+/// Sums of the products of `n_groups` groups of four positions: rows of activations in bytes,
+/// which begin at `a` with their sum, times what `weights` gives for each group, by `add`.
 ///
 /// # Safety
 /// As [`tile`] asks.
 #[inline(always)]
 unsafe fn block_sums<S: Simd, const ROWS: usize>(
     a: *const u32,
-    spacing: Spacing,
+    row_words: usize,
+    n_groups: usize,
     start: impl Fn(i32) -> S::I,
     weights: impl Fn(usize) -> [S::I; 2],
     add: impl Fn(S::I, S::I, S::I) -> S::I,
@@ -296,13 +305,13 @@ unsafe fn block_sums<S: Simd, const ROWS: usize>(
     // SAFETY: by the caller.
     unsafe {
         let mut sums: [[S::I; 2]; ROWS] = std::array::from_fn(|row| {
-            let sum_of_bytes = *a.add(row * spacing.row + 1) as i32;
+            let sum_of_bytes = *a.add(row * row_words) as i32;
             [start(sum_of_bytes); 2]
         });
-        for group in 0..BLOCK / 4 {
+        for group in 0..n_groups {
             let weights = weights(group);
             for (row, sums) in sums.iter_mut().enumerate() {
-                let bytes = S::splat_bytes(a.add(row * spacing.row + 3 + group));
+                let bytes = S::splat_bytes(a.add(row * row_words + 1 + group));
                 sums[0] = add(weights[0], bytes, sums[0]);
                 sums[1] = add(weights[1], bytes, sums[1]);
             }
@@ -344,8 +353,9 @@ impl Step for Q8_0 {
             let scales = [S::load_f16(scales), S::load_f16(scales.add(S::LANES))];
             let weights = b.add(q8_0::GROUPS_AT + 4 * column);
             let of_block = block_sums::<S, ROWS>(
-                a,
-                spacing,
+                a.add(2),
+                spacing.row,
+                BLOCK / 4,
                 |sum| S::start_of_offset_sums(sum),
                 |group| {
                     let weights = weights.add(4 * PANEL * group);
@@ -392,8 +402,9 @@ impl Step for Q4K {
                 let a = a.add(block * spacing.depth * BYTE_BLOCK_WORDS);
                 let b = b.add(q4_k::BLOCKS_AT + block * q4_k::BLOCK_BYTES);
                 let of_block = block_sums::<S, ROWS>(
-                    a,
-                    spacing,
+                    a.add(2),
+                    spacing.row,
+                    BLOCK / 4,
                     |_| S::splat_i32(0),
                     |group| {
                         let b = b.add(q4_k::GROUPS_AT + 4 * PANEL * (group / 2) + 4 * column);
@@ -413,8 +424,48 @@ impl Step for Q4K {
                         let a = a.add(row * spacing.row);
                         let scaled = S::mul(S::floats(of_block[row][i]), scale_of_weights);
                         let sum = S::multiply_add(scaled, splat_at::<S>(a), sums[i]);
-                        sums[i] = S::sub(sum, S::mul(least, splat_at::<S>(a.add(2))));
+                        sums[i] = S::sub(sum, S::mul(least, splat_at::<S>(a.add(1))));
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Bytes without a scale.
+pub(super) struct Int8;
+
+impl Step for Int8 {
+    const DEPTH: usize = INTEGERS;
+    const BYTES: usize = INTEGERS / BLOCK * int8::BLOCK_BYTES;
+    const DEPTH_UNIT: usize = BLOCK;
+    const ACTIVATIONS: Activations = Activations::Integers;
+
+    #[inline(always)]
+    unsafe fn step<S: Simd, const ROWS: usize>(
+        a: *const u32,
+        spacing: Spacing,
+        b: *const u8,
+        column: usize,
+        depth: usize,
+        sums: &mut [[S::V; 2]; ROWS],
+    ) {
+        // SAFETY: by the caller.
+        unsafe {
+            let of_block = block_sums::<S, ROWS>(
+                a,
+                spacing.row,
+                depth / 4,
+                |sum| S::start_of_offset_sums(sum),
+                |group| {
+                    let weights = b.add(4 * (PANEL * group + column));
+                    [S::load_bytes(weights), S::load_bytes(weights.add(4 * S::LANES))]
+                },
+                |weights, bytes, sums| S::add_offset_products(weights, bytes, sums),
+            );
+            for (sums, of_block) in sums.iter_mut().zip(of_block) {
+                for i in 0..2 {
+                    sums[i] = S::add(sums[i], S::floats(of_block[i]));
                 }
             }
         }
