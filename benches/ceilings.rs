@@ -29,16 +29,20 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Fallible<()> {
     println!("medians of {ROUNDS} rounds on {} threads", rayon::current_num_threads());
-    for (operands, instructions) in arms() {
+    // A word picks arms by name.
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let is_wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| name.contains(wanted));
+    for arm in arms() {
         for extent in GEMM_EXTENTS {
             // The largest products of the slow path would take minutes.
-            if instructions != Instructions::Portable || extent == GEMM_EXTENTS[0] {
-                products(operands, instructions, extent)?;
+            let is_short = arm.instructions != Instructions::Portable || extent == GEMM_EXTENTS[0];
+            if is_short && is_wanted(&format!("{:?}", arm.format)) {
+                products(arm, extent)?;
             }
         }
     }
-    for (operands, instructions) in arms() {
-        if operands == Operands::F32 {
+    for instructions in Instructions::available() {
+        if instructions.of_floats() == instructions && is_wanted("memory") {
             passes(instructions)?;
         }
     }
@@ -46,27 +50,26 @@ fn main() -> Fallible<()> {
 }
 
 /// A product of cubes and the loop of registers.
-fn products(operands: Operands, instructions: Instructions, extent: usize) -> Fallible<()> {
+fn products(arm: Arm, extent: usize) -> Fallible<()> {
+    let Arm { format, operands, instructions, target } = arm;
     let (mut x, mut w, mut y) =
         (vec![0.0; extent * extent], vec![0.0; extent * extent], vec![0.0; extent * extent]);
     for (seed, matrix) in [(1, &mut x), (2, &mut w)] {
-        memory::fill_parallel(matrix, |index| match operands {
-            Operands::Int8 => (127.0 * unit(index as u64 ^ seed << 40)).round(),
+        memory::fill_parallel(matrix, |index| match format {
+            WeightFormat::Blocks(BlockFormat::Int8) => {
+                (127.0 * unit(index as u64 ^ seed << 40)).round()
+            }
             _ => unit(index as u64 ^ seed << 40),
         });
     }
     let n_threads = rayon::current_num_threads();
     let mut pool = Pool::new(n_threads)?;
-    let mut pack =
-        |rows, format| Linear::pack(&mut pool, &[rows], None, extent, Outputs::Stacked, format);
-    let linear = match operands {
-        Operands::F32 | Operands::F16 => pack(Rows::F32(&w), WeightFormat::Float(FloatFormat::F32)),
-        Operands::BF16 => {
-            let halves: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
-            pack(Rows::Bf16(&halves), WeightFormat::Float(FloatFormat::Bf16))
-        }
-        Operands::Int8 => pack(Rows::F32(&w), WeightFormat::Blocks(BlockFormat::Int8)),
-    }?;
+    let halves: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+    let rows = match format {
+        WeightFormat::Float(FloatFormat::Bf16) => Rows::Bf16(&halves),
+        _ => Rows::F32(&w),
+    };
+    let linear = Linear::pack(&mut pool, &[rows], None, extent, Outputs::Stacked, format)?;
     let operations = 2.0 * (extent as f64).powi(3);
     // Both arms of a pair take about as long.
     let per_step = registers::operations_per_step(operands, instructions);
@@ -79,23 +82,45 @@ fn products(operands: Operands, instructions: Instructions, extent: usize) -> Fa
         rayon::broadcast(|_| black_box(registers::run(operands, instructions, steps as u64)));
     };
     let pair = alternate(&mut product, &mut limit);
-    let name = format!("{} {operands} gemm {extent}", instructions.name());
-    // The portable path is there to run anywhere, not to show what a machine can do.
-    let target = (instructions != Instructions::Portable).then_some(TARGET_GEMM);
+    let name = format!("{} {format:?} gemm {extent}", instructions.name());
     pair.print(&name, "register loop", [operations / 1e9; 2], "GFLOP/s", target);
     Ok(())
 }
 
-/// The formats, and the instructions that multiply them.
-fn arms() -> Vec<(Operands, Instructions)> {
+/// A format of weights, and the loop that its products are held against.
+#[derive(Clone, Copy)]
+struct Arm {
+    format: WeightFormat,
+    operands: Operands,
+    instructions: Instructions,
+    target: Option<f64>,
+}
+
+/// What this machine can run. Targets are those of the products that probes are made of; the
+/// portable path is there to run anywhere, and formats of blocks scale their sums beside.
+fn arms() -> Vec<Arm> {
+    use Instructions::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, Portable};
+    let float = WeightFormat::Float;
+    let blocks = WeightFormat::Blocks;
+    let gemm = Some(TARGET_GEMM);
     let all = [
-        (Operands::F32, Instructions::Avx512),
-        (Operands::F32, Instructions::Avx2),
-        (Operands::F32, Instructions::Portable),
-        (Operands::BF16, Instructions::Avx512Bf16),
-        (Operands::Int8, Instructions::Avx512Vnni),
+        (float(FloatFormat::F32), Operands::F32, Avx512, gemm),
+        (float(FloatFormat::F32), Operands::F32, Avx2, gemm),
+        (float(FloatFormat::F32), Operands::F32, Portable, None),
+        (float(FloatFormat::Bf16), Operands::BF16, Avx512Bf16, gemm),
+        (blocks(BlockFormat::Int8), Operands::Int8, Avx512Vnni, gemm),
+        (blocks(BlockFormat::Q8_0), Operands::Int8, Avx512Vnni, None),
+        (blocks(BlockFormat::Q4K), Operands::Int8, Avx512Vnni, None),
     ];
-    all.into_iter().filter(|(_, instructions)| instructions.is_available()).collect()
+    all.into_iter()
+        .map(|(format, operands, instructions, target)| Arm {
+            format,
+            operands,
+            instructions,
+            target,
+        })
+        .filter(|arm| arm.instructions.is_available())
+        .collect()
 }
 
 /// The passes over memory: reading and the plain loop, and for information the writers.

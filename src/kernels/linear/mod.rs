@@ -338,7 +338,8 @@ impl Kernel for PackActivations<'_> {
                     let blocks = self.packed.chunks_exact_mut(BYTE_BLOCK_WORDS);
                     let of_row = blocks.skip(row).step_by(n_rows);
                     for (block, values) in of_row.zip(values.chunks(BLOCK)) {
-                        quantise(values, block);
+                        // SAFETY: by the caller.
+                        unsafe { quantise::<S>(values, block) };
                     }
                 }
                 Activations::Integers => {
@@ -358,21 +359,35 @@ impl Kernel for PackActivations<'_> {
 
 /// Rounds a block of activations to bytes from −127 to 127 with a common scale, and writes them
 /// as [`BYTE_BLOCK_WORDS`] says.
+///
+/// # Safety
+/// The machine has the instructions of `S`.
 #[inline(always)]
-fn quantise(values: &[f32], block: &mut [u32]) {
+unsafe fn quantise<S: Simd>(values: &[f32], block: &mut [u32]) {
     // Adding 1.5 · 2²³ leaves a whole number, whose last byte is the last of the sum's bits.
     const WHOLE: f32 = 12_582_912.0;
-    let mut padded = [0.0; BLOCK];
+    let mut padded = [0.0_f32; BLOCK];
     padded[..values.len()].copy_from_slice(values);
-    let max = padded.iter().fold(0.0_f32, |max, x| if x.abs() > max { x.abs() } else { max });
-    // Whatever is not a number, or not finite, must not become one: then so is the scale.
-    let doubt: f32 = padded.iter().map(|x| x * 0.0).sum();
-    let (scale, inverse) = match max > 0.0 {
-        true => (max / 127.0, 127.0 / max),
-        false => (0.0, 0.0),
+    // SAFETY: by the caller; blocks are whole vectors.
+    let scale = unsafe {
+        let zero = S::splat(0.0);
+        let (mut max, mut doubt) = (zero, zero);
+        for at in (0..BLOCK).step_by(S::LANES) {
+            let x = S::load(padded[at..].as_ptr());
+            max = S::max(max, S::max(x, S::sub(zero, x)));
+            // Whatever is not finite must not become a number: then so is the scale.
+            doubt = S::multiply_add(x, zero, doubt);
+        }
+        let max = S::greatest(max);
+        let inverse = S::splat(if max > 0.0 { 127.0 / max } else { 0.0 });
+        for at in (0..BLOCK).step_by(S::LANES) {
+            let x = padded[at..].as_mut_ptr();
+            S::store(x, S::add(S::mul(S::load(x), inverse), S::splat(WHOLE)));
+        }
+        max / 127.0 + S::sum(doubt)
     };
-    let bytes = padded.map(|x| (x * inverse + WHOLE).to_bits() as u8);
-    let (scale, sum) = (scale + doubt, sum_of_bytes(&bytes));
+    let bytes = padded.map(|whole| whole.to_bits() as u8);
+    let sum = sum_of_bytes(&bytes);
     block[0] = scale.to_bits();
     block[1] = (scale * sum as f32).to_bits();
     block[2] = sum as u32;
