@@ -28,7 +28,11 @@ const TARGET_S: f64 = 1.0;
 fn main() -> Result<()> {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/results/valid/v1.1.json");
     let small = result::read(&fixture)?;
-    let terms = Terms::new(rules::embedded()?, When::Always, Declarations::default());
+    let terms = Terms::new(
+        rules::embedded()?,
+        When::Timeline(jiff::civil::Date::constant(2026, 11, 24)),
+        Declarations::default(),
+    );
     let n_paragraphs: usize = terms.sets.iter().map(|set| set.paragraphs.len()).sum();
     println!(
         "{N_RECORDS} records, {} rule sets, {n_paragraphs} paragraphs; medians of {REPEATS}, one thread",

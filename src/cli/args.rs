@@ -82,9 +82,15 @@ pub(super) struct ReportArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ClassifyArgs {
-    /// Result files. Several of one device give its best proved floors.
+    /// Result files. No file tells one device from another of its kind, so each is a device of its
+    /// own, unless --one-device says otherwise.
     #[arg(value_name = "RESULT")]
     pub(super) results: Vec<PathBuf>,
+
+    /// All result files are of one device: the best floor that any of them proves counts. The
+    /// answer says that you said so. Files that describe their machines differently are refused.
+    #[arg(long)]
+    pub(super) one_device: bool,
 
     /// Classify a device by its specification: a name of `benchinf list devices`, or a file of
     /// your own. May be given several times.
@@ -99,11 +105,11 @@ pub(super) struct ClassifyArgs {
     #[arg(long)]
     pub(super) no_match: bool,
 
-    /// The day whose rules are asked about; today if not given.
-    #[arg(long, value_name = "DATE", conflicts_with = "timeline")]
+    /// The day whose rules are asked about, such as 2023-11-17; today if not given.
+    #[arg(long, value_name = "DATE", value_parser = super::classify::day)]
     pub(super) as_of: Option<jiff::civil::Date>,
 
-    /// Every version of the rules instead of one day's.
+    /// Every version of the rules instead of one day's, each with what had become of it by then.
     #[arg(long)]
     pub(super) timeline: bool,
 

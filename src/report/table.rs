@@ -81,7 +81,7 @@ fn ceiling_table(source: &Source) -> String {
         };
         let is_intact = source.integrity == Integrity::Intact;
         let claims = ceiling.claims.as_ref().filter(|_| is_intact);
-        let claim = claims.and_then(|claims| claims.existence.first());
+        let claim = claims.and_then(|claims| claims.proofs().next());
         add_row(
             &mut table,
             [
@@ -108,7 +108,7 @@ fn proved(result: &ResultFile) -> Option<String> {
     let of_ceilings = result.ceilings.iter().map(|ceiling| (ceiling.id.as_str(), &ceiling.claims));
     let claims = || {
         of_ceilings.clone().chain(of_cases.clone()).flat_map(|(id, claims)| {
-            claims.iter().flat_map(move |claims| claims.existence.iter().map(move |c| (id, c)))
+            claims.iter().flat_map(move |claims| claims.proofs().map(move |c| (id, c)))
         })
     };
     let tpp = claims()
