@@ -241,11 +241,10 @@ fn difference(a: &ResultFile, b: &ResultFile) -> Option<String> {
         ]
     };
     let (a, b) = (facts(a), facts(b));
-    let differs = a.into_iter().zip(b).find_map(|((name, a), (_, b))| {
+    a.into_iter().zip(b).find_map(|((name, a), (_, b))| {
         let (a, b) = (a?, b?);
         (a != b).then(|| format!("{name} is {a} in one and {b} in the other"))
-    });
-    differs
+    })
 }
 
 /// A case or a ceiling, with what its claims must fit.
