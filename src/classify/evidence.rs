@@ -1,7 +1,7 @@
 //! What result files prove of one device: the best floor for each metric, each from one existence
 //! claim. Typical values are never looked at.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::case::Dtype;
 use crate::classify::interval::{Basis, BasisKind, End};
@@ -79,10 +79,14 @@ impl<'a> Evidence<'a> {
                     n_runs: run.merged.len(),
                 });
             }
-            let device = of_run.entry(&run.id).or_insert(devices.len());
-            match devices.get_mut(*device) {
+            let of_same = of_run.get(run.id.as_str()).map(|i| &mut devices[*i]);
+            // A run that tells of two machines is not one that this tool wrote.
+            match of_same.filter(|known| difference(known.sources[0].file, source.file).is_none()) {
                 Some(known) => known.sources.push(*source),
-                None => devices.push(Evidence::new(*source, Identity::OneRun, packages)),
+                None => {
+                    of_run.insert(&run.id, devices.len());
+                    devices.push(Evidence::new(*source, Identity::OneRun, packages));
+                }
             }
         }
         devices.iter_mut().for_each(Evidence::take_best);
@@ -209,16 +213,20 @@ impl<'a> Evidence<'a> {
                     .into(),
             );
         }
-        let n_runs = |source: &Source| source.file.run.merged.len().max(1);
-        let n_runs: usize = self.sources.iter().map(n_runs).sum();
+        let mut runs: BTreeSet<&str> = BTreeSet::new();
+        for source in &self.sources {
+            let run = &source.file.run;
+            match &run.merged[..] {
+                [] => drop(runs.insert(&run.id)),
+                merged => runs.extend(merged.iter().map(|run| run.id.as_str())),
+            }
+        }
+        let n_runs = runs.len();
         if n_runs > 1 {
-            self.notes.push(match self.identity {
-                Identity::OneRun => "the files are of one run".into(),
-                Identity::Declared => format!(
-                    "{n_runs} runs are taken as one device because --one-device says so; nothing in the \
-                     files shows it"
-                ),
-            });
+            self.notes.push(format!(
+                "{n_runs} runs are taken as one device because --one-device says so; nothing in the \
+                 files shows it"
+            ));
         }
     }
 }

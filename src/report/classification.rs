@@ -45,11 +45,17 @@ fn text(records: &[ClassificationRecord]) -> String {
 /// Several devices under the same rules.
 fn side_by_side(records: &[ClassificationRecord]) -> String {
     let names = records.iter().map(|record| record.device.as_str());
-    let header: Vec<&str> = ["rule set", "from", "paragraph"].into_iter().chain(names).collect();
+    let header: Vec<&str> =
+        ["rule set", "from", "status", "paragraph"].into_iter().chain(names).collect();
     let header: Vec<String> = header.into_iter().map(plain).collect();
     let mut table = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
     for (i, verdict) in records[0].verdicts.iter().enumerate() {
-        let mut cells = vec![verdict.rule_set.clone(), span(verdict), verdict.paragraph.clone()];
+        let mut cells = vec![
+            verdict.rule_set.clone(),
+            span(verdict),
+            status(verdict),
+            verdict.paragraph.clone(),
+        ];
         let of = |record: &ClassificationRecord| words(&record.verdicts[i].verdict);
         cells.extend(records.iter().map(of));
         table.add_row(cells.iter().map(|cell| plain(cell)));

@@ -349,6 +349,9 @@ fn several_files_are_one_device_only_if_they_are_of_one_run_or_the_user_says_so(
     assert!(text.contains("Taken as one device because --one-device says so."), "{text}");
     let csv = stdout(&sandbox, &format!("classify --format csv {args}"));
     assert!(csv.lines().next().unwrap().contains(",one_device,") && csv.contains(",declared,"));
+    // A run's name on another machine is no identity either.
+    write_changed(&sandbox, "moved.json", |file| file.environment.cpu.physical_cores = 64);
+    assert_eq!(json(&sandbox, &format!("moved.json {run}")).len(), 2);
     // What cannot be one device is not made one.
     refused(
         &sandbox,
