@@ -375,6 +375,19 @@ pub enum Error {
         nearest: Vec<String>,
     },
 
+    /// Nothing that has a definition is called that.
+    #[error(
+        "nothing is called `{name}`: {}`benchinf list metrics` and `benchinf list warnings` show what \
+         has a definition",
+        did_you_mean(nearest)
+    )]
+    UnknownTerm {
+        /// What was asked for.
+        name: String,
+        /// The names closest to it, if any are close.
+        nearest: Vec<String>,
+    },
+
     /// More than one device of the catalogue may be meant.
     #[error("the device `{name}` may be any of {}: give the full name", quoted(candidates, "and"))]
     AmbiguousDevice {

@@ -60,12 +60,24 @@ pub(super) enum Command {
         #[arg(value_enum, default_value = "result")]
         of: SchemaOf,
     },
+    /// Say what a metric, a column or a warning means, how it is computed and what to do about it.
+    Explain {
+        /// Names as tables, rows and result files have them.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+    },
     /// List what is built in or present.
     List(ListArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write one for each command into a directory.
+    Man {
+        /// The directory; without it the page of benchinf itself goes to standard output.
+        #[arg(long, value_name = "DIR")]
+        out_dir: Option<PathBuf>,
     },
 }
 
@@ -277,6 +289,10 @@ pub(super) enum Listing {
     Devices,
     /// Built-in rule sets of `classify`.
     Rules,
+    /// Metrics and columns that `benchinf explain` knows.
+    Metrics,
+    /// Warnings that `benchinf explain` knows.
+    Warnings,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -11,6 +11,7 @@ mod infer;
 mod infer;
 mod keygen;
 mod list;
+mod man;
 mod merge;
 mod report;
 mod verify;
@@ -55,6 +56,12 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         }
         Command::Report(args) => report::run(args),
         Command::List(args) => list::run(args),
+        Command::Explain { names } => {
+            let explained = names.iter().map(|name| crate::report::explain(name));
+            print(&explained.collect::<Result<Vec<_>>>()?.join("\n"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { out_dir } => man::run(out_dir),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "benchinf", &mut script);

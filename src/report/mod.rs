@@ -2,12 +2,16 @@
 
 mod classification;
 mod classification_csv;
+mod definitions;
+mod explain;
 mod rows;
 mod table;
 
 use serde::Serialize;
 
 use crate::result::{self, LAYOUT, Reading, ResultFile, Verdict};
+
+pub use explain::{DefinitionKind, explain, list_definitions};
 
 pub use classification::{ClassificationFormat, render_classifications};
 

@@ -188,7 +188,7 @@ fn warnings(result: &ResultFile) -> Vec<String> {
             1 => String::new(),
             n => format!(" (and {} more)", n - 1),
         };
-        plain(&format!("**{kind}**: {}, in {id}{others}; {}.", first.message, first.advice))
+        plain(&format!("**{kind}** in {id}{others}: {}; {}.", first.message, first.advice))
     };
     kinds.iter().map(line).collect()
 }

@@ -288,6 +288,8 @@ fn lists_and_completions() {
     }
     assert!(stdout(&mut sandbox.benchinf("list devices")).starts_with("cpu "));
     assert!(stdout(&mut sandbox.benchinf("completions bash")).contains("_benchinf"));
+    assert!(stdout(&mut sandbox.benchinf("list metrics")).contains("median_ts  "));
+    assert!(stdout(&mut sandbox.benchinf("list warnings")).contains("other_load  "));
 }
 
 #[test]

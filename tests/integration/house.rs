@@ -54,7 +54,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("classify", &["error", "case", "measure", "result"]),
-    ("report", &["case", "units", "stats", "result", "classify"]),
+    ("report", &["error", "case", "units", "stats", "result", "classify"]),
     (
         "cli",
         &[
