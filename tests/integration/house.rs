@@ -36,6 +36,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "workload",
             "telemetry",
             "result",
+            "stats",
         ],
     ),
     (

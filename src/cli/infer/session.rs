@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::args::ResultArgs;
-use super::progress::ProgressLine;
+use super::progress::{ProgressLine, RoundBegins};
 use crate::cli::{command_line, exit, print};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
@@ -155,8 +155,8 @@ fn show(progress: &ProgressLine, event: Event) {
             progress.message(format!("loading {model} {dtype} for {kernels} kernels"));
         }
         Event::WarmUp { id } => progress.message(format!("warming up {id}")),
-        Event::Round { id, done, planned, remaining_ns, .. } => {
-            progress.round(id, done, planned, remaining_ns);
+        Event::Round { id, round_idx, done, planned, remaining_ns, so_far } => {
+            progress.round(&RoundBegins { id, round_idx, done, planned, remaining_ns, so_far });
         }
         Event::Failed { id, reason } => progress.warn(&format!("{id} failed: {reason}")),
     }
