@@ -28,7 +28,11 @@ const TARGET_S: f64 = 1.0;
 fn main() -> Result<()> {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/results/valid/v1.1.json");
     let small = result::read(&fixture)?;
-    let terms = Terms::new(rules::embedded()?, When::Always, Declarations::default());
+    let terms = Terms::new(
+        rules::embedded()?,
+        When::Timeline(jiff::civil::Date::constant(2026, 11, 24)),
+        Declarations::default(),
+    );
     let n_paragraphs: usize = terms.sets.iter().map(|set| set.paragraphs.len()).sum();
     println!(
         "{N_RECORDS} records, {} rule sets, {n_paragraphs} paragraphs; medians of {REPEATS}, one thread",
@@ -60,7 +64,7 @@ fn main() -> Result<()> {
     let source = Source { name: "large.json", file: &large };
     let mut rungs = 0;
     time(&clock, "one file of as many cases, with rooflines of the catalogue", || {
-        let evidence = Evidence::by_device(&[source], Some(1)).pop();
+        let evidence = Evidence::by_device(&[source], Some(1)).ok().and_then(|mut all| all.pop());
         let subject = subject("large", evidence, None);
         rungs = classify(&subject, &terms).cases.iter().map(|(case, _)| case.rungs.len()).sum();
     });
@@ -110,7 +114,8 @@ fn subjects(small: &ResultFile) -> Vec<Subject<'_>> {
             let device = devices[i % devices.len()].clone();
             let share = (i as f64 * 0.618).fract();
             let source = Source { name: "small.json", file: small };
-            let mut evidence = Evidence::by_device(&[source], Some(1)).remove(0);
+            let one = Evidence::of_one_device(&[source], Some(1));
+            let mut evidence = one.expect("a file is of one device");
             let floors = [
                 floor(Metric::Tpp, device.tpp.at_least() * share),
                 floor(Metric::DramBandwidth, device.dram_bandwidth.at_least() * share),

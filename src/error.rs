@@ -319,6 +319,35 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A merged file whose runs may be of several devices, to be classified as one.
+    #[error(
+        "{} is merged from {n_runs} runs, and nothing in it shows that they were of one device: \
+         classify the files of the runs, or say that it was one with --one-device",
+        path.display()
+    )]
+    PerhapsSeveralDevices {
+        /// The file.
+        path: PathBuf,
+        /// How many runs went into it.
+        n_runs: usize,
+    },
+
+    /// Files that are said to be of one device and cannot be.
+    #[error(
+        "--one-device: {} and {} cannot be of one device: {fact}; leave --one-device out, and each is \
+         a device of its own",
+        first.display(),
+        other.display()
+    )]
+    NotOneDevice {
+        /// The first file.
+        first: PathBuf,
+        /// The one that differs.
+        other: PathBuf,
+        /// What differs.
+        fact: String,
+    },
+
     /// `classify` without anything to classify.
     #[error("nothing to classify: name a result file, or a device with --device-spec")]
     NothingToClassify,
@@ -340,6 +369,19 @@ pub enum Error {
         did_you_mean(nearest)
     )]
     UnknownCatalogueDevice {
+        /// What was asked for.
+        name: String,
+        /// The names closest to it, if any are close.
+        nearest: Vec<String>,
+    },
+
+    /// Nothing that has a definition is called that.
+    #[error(
+        "nothing is called `{name}`: {}`benchinf list metrics` and `benchinf list warnings` show what \
+         has a definition",
+        did_you_mean(nearest)
+    )]
+    UnknownTerm {
         /// What was asked for.
         name: String,
         /// The names closest to it, if any are close.

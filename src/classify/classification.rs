@@ -77,7 +77,7 @@ impl Terms {
     pub fn as_of(&self) -> Option<Date> {
         match self.when {
             When::On(day) => Some(day),
-            When::Always => None,
+            When::Timeline(_) => None,
         }
     }
 

@@ -1,12 +1,14 @@
 //! What result files prove of one device: the best floor for each metric, each from one existence
 //! claim. Typical values are never looked at.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use crate::case::{Dtype, Operands};
 use crate::classify::interval::{Basis, BasisKind, End};
 use crate::classify::metric::Metric;
+use crate::error::{Error, Result};
 use crate::result::file::{
-    CaseFile, CheckFile, ClaimsFile, DtypeFile, EnvironmentFile, ExistenceFile, QuantityFile,
-    ResultFile,
+    CaseFile, CheckFile, ClaimsFile, DtypeFile, ExistenceFile, QuantityFile, ResultFile,
 };
 
 /// Bits that a multiplication of f32 proves on a device that may cut its inputs to TF32.
@@ -30,6 +32,8 @@ pub struct Evidence<'a> {
     pub is_cpu: bool,
     /// The files.
     pub sources: Vec<Source<'a>>,
+    /// Why they are taken as one device.
+    pub identity: Identity,
     /// Lower ends, at most one for each metric.
     pub floors: Vec<(Metric, End)>,
     /// Packages that the run may have used; absent where nobody knows.
@@ -38,23 +42,81 @@ pub struct Evidence<'a> {
     pub notes: Vec<String>,
 }
 
+/// Why files are taken as one device. Nothing in a result file tells one device from another of its
+/// kind: two cards of one host or of two are called alike, and so are virtual machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// They are of one run, and a run has one device.
+    OneRun,
+    /// The user says so.
+    Declared,
+}
+
+impl Identity {
+    /// The word of the output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Identity::OneRun => "one_run",
+            Identity::Declared => "declared",
+        }
+    }
+}
+
 impl<'a> Evidence<'a> {
-    /// Sorts files by device, and takes the best of each. `packages` is what the user declares.
-    pub fn by_device(sources: &[Source<'a>], packages: Option<u32>) -> Vec<Evidence<'a>> {
+    /// Sorts files by device, which are as many as there were runs, and takes the best of each.
+    /// `packages` is what the user declares.
+    ///
+    /// # Errors
+    /// [`Error::PerhapsSeveralDevices`] for a file that was merged from several runs.
+    pub fn by_device(sources: &[Source<'a>], packages: Option<u32>) -> Result<Vec<Evidence<'a>>> {
         let mut devices: Vec<Evidence> = Vec::new();
+        let mut of_run: HashMap<&str, usize> = HashMap::new();
         for source in sources {
-            let of_same =
-                |known: &&mut Evidence| is_same_device(known.sources[0].file, source.file);
-            match devices.iter_mut().find(of_same) {
+            let run = &source.file.run;
+            if run.merged.len() > 1 {
+                return Err(Error::PerhapsSeveralDevices {
+                    path: source.name.into(),
+                    n_runs: run.merged.len(),
+                });
+            }
+            let of_same = of_run.get(run.id.as_str()).map(|i| &mut devices[*i]);
+            // A run that tells of two machines is not one that this tool wrote.
+            match of_same.filter(|known| difference(known.sources[0].file, source.file).is_none()) {
                 Some(known) => known.sources.push(*source),
-                None => devices.push(Evidence::new(*source, packages)),
+                None => {
+                    of_run.insert(&run.id, devices.len());
+                    devices.push(Evidence::new(*source, Identity::OneRun, packages));
+                }
             }
         }
         devices.iter_mut().for_each(Evidence::take_best);
-        devices
+        Ok(devices)
     }
 
-    fn new(source: Source<'a>, packages: Option<u32>) -> Self {
+    /// All files as one device, since the user says that it is one.
+    ///
+    /// # Errors
+    /// [`Error::NotOneDevice`] where they describe it differently.
+    pub fn of_one_device(sources: &[Source<'a>], packages: Option<u32>) -> Result<Evidence<'a>> {
+        let Some((first, others)) = sources.split_first() else {
+            return Err(Error::NothingToClassify);
+        };
+        let mut device = Evidence::new(*first, Identity::Declared, packages);
+        for other in others {
+            if let Some(fact) = difference(first.file, other.file) {
+                return Err(Error::NotOneDevice {
+                    first: first.name.into(),
+                    other: other.name.into(),
+                    fact,
+                });
+            }
+            device.sources.push(*other);
+        }
+        device.take_best();
+        Ok(device)
+    }
+
+    fn new(source: Source<'a>, identity: Identity, packages: Option<u32>) -> Self {
         let is_cpu = source.file.plan.device == "cpu";
         let cpu = &source.file.environment.cpu;
         let told = if is_cpu { cpu.sockets } else { Some(1) };
@@ -63,6 +125,7 @@ impl<'a> Evidence<'a> {
             reported_name: is_cpu.then_some(cpu.model.as_deref()).flatten(),
             is_cpu,
             sources: vec![source],
+            identity,
             floors: Vec::new(),
             packages: packages.or(told).filter(|packages| *packages > 0),
             notes: Vec::new(),
@@ -82,9 +145,14 @@ impl<'a> Evidence<'a> {
     fn take_best(&mut self) {
         let mut best: [Option<(f64, Basis)>; 2] = [None, None];
         let mut refused = 0_u64;
+        let mut outdated: BTreeMap<&str, u64> = BTreeMap::new();
         for source in &self.sources {
             for record in records(source.file) {
                 for claim in &record.claims.existence {
+                    if !claim.is_proof() {
+                        *outdated.entry(&claim.definition).or_default() += 1;
+                        continue;
+                    }
                     let Some((metric, value)) = floor(claim, &record, self.is_cpu) else {
                         refused += 1;
                         continue;
@@ -107,6 +175,12 @@ impl<'a> Evidence<'a> {
         if refused > 0 {
             self.notes.push(format!(
                 "{refused} claim(s) do not fit the record they stand in; they are left out"
+            ));
+        }
+        for (definition, n) in outdated {
+            self.notes.push(format!(
+                "{n} claim(s) count by {definition}, which this version does not take as proof; they \
+                 are left out, and a new run claims anew"
             ));
         }
         self.add_notes();
@@ -139,23 +213,46 @@ impl<'a> Evidence<'a> {
                     .into(),
             );
         }
-        if self.sources.len() > 1 {
-            self.notes.push(
-                "several files of machines that describe themselves alike are taken as one device"
-                    .into(),
-            );
+        let mut runs: BTreeSet<&str> = BTreeSet::new();
+        for source in &self.sources {
+            let run = &source.file.run;
+            match &run.merged[..] {
+                [] => drop(runs.insert(&run.id)),
+                merged => runs.extend(merged.iter().map(|run| run.id.as_str())),
+            }
+        }
+        let n_runs = runs.len();
+        if n_runs > 1 {
+            self.notes.push(format!(
+                "{n_runs} runs are taken as one device because --one-device says so; nothing in the \
+                 files shows it"
+            ));
         }
     }
 }
 
-/// Whether two files may speak of one device: what they say of it is the same.
-fn is_same_device(a: &ResultFile, b: &ResultFile) -> bool {
-    fn of(file: &ResultFile) -> impl PartialEq + '_ {
-        let EnvironmentFile { cpu, .. } = &file.environment;
-        let cores = (cpu.physical_cores, cpu.sockets, cpu.last_level_cache_bytes);
-        (&file.plan.device, &cpu.model, &cpu.vendor, &cpu.architecture, cores, cpu.hypervisor)
-    }
-    of(a) == of(b)
+/// The first fact of which two files say something that cannot both be so of one device.
+fn difference(a: &ResultFile, b: &ResultFile) -> Option<String> {
+    let facts = |file: &ResultFile| {
+        let cpu = &file.environment.cpu;
+        let text = |fact: &Option<String>| fact.clone();
+        let number = |fact: Option<u64>| fact.map(|value| value.to_string());
+        [
+            ("plan.device", Some(file.plan.device.clone())),
+            ("cpu.model", text(&cpu.model)),
+            ("cpu.vendor", text(&cpu.vendor)),
+            ("cpu.architecture", Some(cpu.architecture.clone())),
+            ("cpu.sockets", number(cpu.sockets.map(u64::from))),
+            ("cpu.physical_cores", number(Some(cpu.physical_cores.into()))),
+            ("cpu.last_level_cache_bytes", number(cpu.last_level_cache_bytes.map(|bytes| bytes.0))),
+            ("cpu.hypervisor", cpu.hypervisor.map(|is| is.to_string())),
+        ]
+    };
+    let (a, b) = (facts(a), facts(b));
+    a.into_iter().zip(b).find_map(|((name, a), (_, b))| {
+        let (a, b) = (a?, b?);
+        (a != b).then(|| format!("{name} is {a} in one and {b} in the other"))
+    })
 }
 
 /// A case or a ceiling, with what its claims must fit.
@@ -198,9 +295,10 @@ pub fn of_case(case: &CaseFile) -> Option<Record<'_>> {
 }
 
 /// What a claim proves of a metric. A claim that says more than its record can bear proves
-/// nothing: a wider operand than what was stored, more work than a pass has, no check.
+/// nothing: a wider operand than what was stored, more work than a pass has, no check; and so does
+/// one that counts by a definition that is no longer, or not yet, that of claims.
 pub fn floor(claim: &ExistenceFile, record: &Record, is_cpu: bool) -> Option<(Metric, f64)> {
-    if record.check.is_none_or(|check| check.reference != claim.check) {
+    if !claim.is_proof() || record.check.is_none_or(|check| check.reference != claim.check) {
         return None;
     }
     match claim.quantity {
@@ -259,8 +357,11 @@ mod tests {
 
     fn claim(quantity: QuantityFile, bits: Option<u32>, work: u64) -> ExistenceFile {
         ExistenceFile {
+            definition: match quantity {
+                QuantityFile::Operations => "dense_operations.v1".into(),
+                QuantityFile::Bytes => "bytes_beyond_caches.v2".into(),
+            },
             quantity,
-            definition: "d".into(),
             operand_bits: bits,
             work,
             bracket_ns: 1_000_000,
@@ -319,6 +420,13 @@ mod tests {
             (claim(QuantityFile::Operations, Some(16), 2_000_000_001), "f16"),
             (claim(QuantityFile::Operations, Some(8), 1), "q8"),
             (claim(QuantityFile::Bytes, None, 2_000_000_001), "f16"),
+            (
+                ExistenceFile {
+                    definition: "bytes_beyond_caches.v1".into(),
+                    ..claim(QuantityFile::Bytes, None, 1)
+                },
+                "f16",
+            ),
             (
                 ExistenceFile {
                     check: ReferenceFile::Other("other".into()),

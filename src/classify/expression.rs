@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::classify::catalogue::Grade;
 use crate::classify::facts::Facts;
 use crate::classify::interval::Comparator;
 use crate::classify::kleene::Truth;
@@ -21,7 +22,12 @@ pub enum Leaf {
     },
     /// A flag.
     Flag(Flag),
+    /// What the text, or what was seen of it, leaves open: nothing that is known of a device tells.
+    Unsettled,
 }
+
+/// The word for [`Leaf::Unsettled`].
+pub const UNSETTLED: &str = "unsettled";
 
 /// A test. Lists have two members at least.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,10 +47,30 @@ pub enum Expression {
 pub struct Finding<'r> {
     /// The comparison or flag.
     pub leaf: &'r Leaf,
-    /// What is known of it.
+    /// Whether the test asks for its opposite.
+    pub is_negated: bool,
+    /// What is known of what the test asks for: of the leaf, or of its opposite.
     pub truth: Truth,
     /// Whether the whole is undecided and knowing this might decide it.
     pub is_open: bool,
+    /// Whether the whole is decided and this is one of those that it follows from.
+    pub decides: bool,
+}
+
+impl Finding<'_> {
+    /// The grade of the figures that its truth follows from; absent where none has one.
+    pub fn support(&self, facts: &Facts) -> Option<Grade> {
+        self.leaf.support(facts, if self.is_negated { !self.truth } else { self.truth })
+    }
+}
+
+impl fmt::Display for Finding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_negated {
+            f.write_str("not ")?;
+        }
+        self.leaf.fmt(f)
+    }
 }
 
 impl Leaf {
@@ -52,6 +78,7 @@ impl Leaf {
     pub fn truth(&self, facts: &Facts) -> Truth {
         match self {
             Leaf::Flag(flag) => facts.flag(*flag).truth,
+            Leaf::Unsettled => Truth::Unknown,
             Leaf::Comparison { sum, comparator, threshold } => {
                 let of = sum.iter().map(|metric| facts.metric(*metric));
                 if of.clone().any(|interval| interval.is_contradiction()) {
@@ -61,6 +88,26 @@ impl Leaf {
                     (low + interval.at_least(), high + interval.at_most())
                 });
                 comparator.holds(at_least, at_most, *threshold)
+            }
+        }
+    }
+
+    /// How good the figures are that its truth follows from; absent where none has a grade.
+    fn support(&self, facts: &Facts, truth: Truth) -> Option<Grade> {
+        match self {
+            Leaf::Flag(flag) => facts.flag(*flag).basis.as_ref()?.grade,
+            Leaf::Unsettled => None,
+            Leaf::Comparison { sum, comparator, .. } => {
+                let asks_for_more = matches!(comparator, Comparator::AtLeast | Comparator::Above);
+                let ends = sum.iter().flat_map(|metric| {
+                    let interval = facts.metric(*metric);
+                    match (truth, asks_for_more) {
+                        (Truth::Unknown, _) => [&interval.lower, &interval.upper],
+                        (Truth::True, true) | (Truth::False, false) => [&interval.lower, &None],
+                        (Truth::True, false) | (Truth::False, true) => [&interval.upper, &None],
+                    }
+                });
+                ends.flatten().filter_map(|end| end.basis.grade).max()
             }
         }
     }
@@ -87,26 +134,54 @@ impl Expression {
         let truth = match self {
             Expression::Leaf(leaf) => {
                 let truth = leaf.truth(facts);
-                findings.push(Finding { leaf, truth, is_open: truth == Truth::Unknown });
+                let is_open = truth == Truth::Unknown;
+                findings.push(Finding {
+                    leaf,
+                    is_negated: false,
+                    truth,
+                    is_open,
+                    decides: !is_open,
+                });
                 truth
             }
-            Expression::Not(inner) => !inner.examine(facts, findings),
-            Expression::And(all) => {
-                let join =
-                    |truth: Truth, one: &'r Expression| truth.and(one.examine(facts, findings));
-                all.iter().fold(Truth::True, join)
+            Expression::Not(inner) => {
+                let truth = !inner.examine(facts, findings);
+                for finding in &mut findings[start..] {
+                    finding.is_negated = !finding.is_negated;
+                    finding.truth = !finding.truth;
+                }
+                truth
             }
-            Expression::Or(any) => {
-                let join =
-                    |truth: Truth, one: &'r Expression| truth.or(one.examine(facts, findings));
-                any.iter().fold(Truth::False, join)
-            }
+            Expression::And(all) => examine_all(all, Truth::and, facts, findings),
+            Expression::Or(any) => examine_all(any, Truth::or, facts, findings),
         };
-        // Where the part is decided, none of its leaves matters any more.
-        if truth != Truth::Unknown {
-            findings[start..].iter_mut().for_each(|finding| finding.is_open = false);
+        // Where the part is decided, none of its leaves is open any more.
+        match truth {
+            Truth::Unknown => findings[start..].iter_mut().for_each(|f| f.decides = false),
+            _ => findings[start..].iter_mut().for_each(|f| f.is_open = false),
         }
         truth
+    }
+
+    /// How good the figures are that the answer follows from, if it is `truth`; absent where it is
+    /// not, and `Some(None)` where none of them has a grade. Where one of several is enough, the best
+    /// supported counts.
+    pub fn support(&self, facts: &Facts, truth: Truth) -> Option<Option<Grade>> {
+        let of = |parts: &[Expression], needs_all: bool| {
+            let mut each = parts.iter().map(|part| part.support(facts, truth));
+            match needs_all {
+                true => each.try_fold(None, |weakest: Option<Grade>, one| Some(weakest.max(one?))),
+                false => each.flatten().min(),
+            }
+        };
+        match self {
+            Expression::Leaf(leaf) => {
+                (leaf.truth(facts) == truth).then(|| leaf.support(facts, truth))
+            }
+            Expression::Not(inner) => inner.support(facts, !truth),
+            Expression::And(all) => of(all, truth == Truth::True),
+            Expression::Or(any) => of(any, truth == Truth::False),
+        }
     }
 
     /// Every leaf, from left to right.
@@ -124,10 +199,32 @@ impl Expression {
     }
 }
 
+/// Examines the parts of a list. Of a decided list, parts that came to something else decide nothing.
+fn examine_all<'r>(
+    parts: &'r [Expression],
+    join: fn(Truth, Truth) -> Truth,
+    facts: &Facts,
+    findings: &mut Vec<Finding<'r>>,
+) -> Truth {
+    let start = findings.len();
+    let of_each: Vec<(Truth, usize)> =
+        parts.iter().map(|part| (part.examine(facts, findings), findings.len())).collect();
+    let whole = of_each.iter().map(|(truth, _)| *truth).reduce(join).unwrap_or(Truth::Unknown);
+    let mut begin = start;
+    for (truth, end) in of_each {
+        if truth != whole {
+            findings[begin..end].iter_mut().for_each(|finding| finding.decides = false);
+        }
+        begin = end;
+    }
+    whole
+}
+
 impl fmt::Display for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Leaf::Flag(flag) => flag.fmt(f),
+            Leaf::Unsettled => f.write_str(UNSETTLED),
             Leaf::Comparison { sum, comparator, threshold } => {
                 for (i, metric) in sum.iter().enumerate() {
                     write!(f, "{}{metric}", if i == 0 { "" } else { " + " })?;
@@ -164,7 +261,9 @@ impl fmt::Display for Expression {
         match self {
             Expression::Leaf(leaf) => leaf.fmt(f),
             Expression::Not(inner) => match inner.as_ref() {
-                Expression::Leaf(Leaf::Flag(flag)) => write!(f, "not {flag}"),
+                Expression::Leaf(leaf @ (Leaf::Flag(_) | Leaf::Unsettled)) => {
+                    write!(f, "not {leaf}")
+                }
                 inner => write!(f, "not ({inner})"),
             },
             Expression::And(all) => joined(f, all, "and"),

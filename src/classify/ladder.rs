@@ -55,7 +55,7 @@ pub fn ladders(sets: &[RuleSet], when: When) -> Vec<Ladder> {
         for paragraph in &set.paragraphs {
             let applies = match when {
                 When::On(day) => paragraph.span.contains(day) && set.period_on(day).is_some(),
-                When::Always => true,
+                When::Timeline(_) => true,
             };
             // Exceptions repeat the lines of what they are exceptions from.
             if !applies || paragraph.role == Role::Exception {
@@ -182,7 +182,7 @@ fn of_case<'a>(
 ) -> Option<CaseStanding<'a>> {
     let record = evidence::of_case(case)?;
     let packages = f64::from(evidence.packages?);
-    let window = record.claims.existence.first()?;
+    let window = record.claims.proofs().next()?;
     let window_ns = window.bracket_ns.saturating_add(window.clock_resolution_ns);
     let tokens_per_s = case.work.tokens as f64 / (window_ns as f64 / 1e9);
     if !tokens_per_s.is_finite() || tokens_per_s <= 0.0 {
@@ -215,7 +215,7 @@ fn of_case<'a>(
             (None, Some(_)) => {
                 let key = if metric == Metric::Tpp { "operations" } else { "bytes" };
                 let reason = record.claims.absent.get(key).cloned();
-                let reason = reason.unwrap_or_else(|| "the case has no such claim".into());
+                let reason = reason.unwrap_or_else(|| "no claim of the case proves any".into());
                 standing.absent.push((metric, reason));
             }
             (_, None) => {}
@@ -246,7 +246,10 @@ mod tests {
         assert_eq!(ladder(Metric::Tpp, on("2026-11-01")), [1600.0, 2400.0, 4800.0, 21000.0]);
         assert_eq!(ladder(Metric::DramBandwidth, on("2026-11-01")), [1400.0, 6500.0]);
         assert_eq!(ladder(Metric::IoBandwidth, on("2026-11-01")), [1100.0]);
-        assert_eq!(ladder(Metric::IoBandwidthAll, When::Always), [600.0]);
+        assert_eq!(
+            ladder(Metric::IoBandwidthAll, When::Timeline("2026-11-24".parse().unwrap())),
+            [600.0]
+        );
     }
 
     #[test]

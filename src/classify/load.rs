@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::classify::catalogue::Grade;
-use crate::classify::expression::Expression;
+use crate::classify::expression::{Expression, Leaf};
 use crate::classify::facts::Facts;
 use crate::classify::interval::{Basis, End, Interval};
 use crate::classify::kleene::Truth;
@@ -406,6 +406,15 @@ impl Source<'_> {
             }
         }
         let unless = paragraph.unless.as_ref();
+        let test = self.expression(&paragraph.test, "paragraph.test")?;
+        let out = unless.map(|text| self.expression(text, "paragraph.unless")).transpose()?;
+        let is_unsettled =
+            |expression: &Expression| expression.leaves().contains(&&Leaf::Unsettled);
+        let is_any_unsettled = is_unsettled(&test) || out.as_ref().is_some_and(is_unsettled);
+        if is_any_unsettled && paragraph.note.is_none() {
+            let problem = "`unsettled` needs a note that says what is open";
+            return Err(self.error(&paragraph.test, "paragraph.note", problem));
+        }
         Ok(Paragraph {
             id: id.clone(),
             part_of: paragraph.part_of.as_ref().map(|whole| whole.as_ref().clone()),
@@ -419,8 +428,8 @@ impl Source<'_> {
                 RoleFile::Tariff => Role::Tariff,
             },
             span,
-            test: self.expression(&paragraph.test, "paragraph.test")?,
-            unless: unless.map(|text| self.expression(text, "paragraph.unless")).transpose()?,
+            test,
+            unless: out,
             grade: paragraph.grade.unwrap_or(set.grade),
             note: paragraph.note.clone(),
         })
@@ -575,6 +584,11 @@ verdict = "reached"
                 "[[paragraph]]\nid",
                 second_period,
                 "t.toml:12: period.from: it begins on 2020-06-01, but the period before it ends on 2020-12-31: they overlap",
+            ),
+            (
+                "tpp >= 10 and",
+                "unsettled or tpp >= 10 or not",
+                "t.toml:15: paragraph.note: `unsettled` needs a note that says what is open",
             ),
             ("tpp >= 10 and", "tpp >= 10 und", "t.toml:15: paragraph.test: character 11"),
             ("tpp >= 10 and", "top >= 10 and", "`top` is not a metric; did you mean `tpp`?"),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! test       = term { "and" term } | term { "or" term }
-//! term       = "not" term | "(" test ")" | comparison | flag
+//! term       = "not" term | "(" test ")" | comparison | flag | "unsettled"
 //! comparison = sum cmp number | number cmp sum [ cmp number ]
 //! sum        = metric { "+" metric }
 //! cmp        = ">=" | ">" | "<" | "<="
@@ -12,7 +12,7 @@
 //! *and* and *or* side by side need parentheses: nobody should have to know which binds tighter.
 //! Length, depth and number of comparisons are bounded, so that no file can exhaust the stack.
 
-use crate::classify::expression::{Expression, Leaf};
+use crate::classify::expression::{Expression, Leaf, UNSETTLED};
 use crate::classify::interval::Comparator;
 use crate::classify::metric::{Flag, Metric, nearest_word};
 
@@ -205,6 +205,10 @@ impl Parser {
                 Ok(Expression::Not(Box::new(self.term(depth + 1)?)))
             }
             Token::Word(word) if word != "and" && word != "or" => {
+                if word == UNSETTLED {
+                    self.take();
+                    return Ok(Expression::Leaf(Leaf::Unsettled));
+                }
                 if let Some(flag) = Flag::from_name(word) {
                     self.take();
                     return Ok(Expression::Leaf(Leaf::Flag(flag)));
@@ -298,6 +302,7 @@ mod tests {
             ("dram_bandwidth + io_bandwidth >= 1700", "dram_bandwidth + io_bandwidth >= 1700"),
             ("not (tpp < 1e26)", "not (tpp < 1e26)"),
             ("not not has_hbm", "not (not has_hbm)"),
+            ("not unsettled or tpp > 1", "not unsettled or tpp > 1"),
         ] {
             let read = parse(text).unwrap_or_else(|problem| panic!("{text}: {problem}"));
             assert_eq!(read.to_string(), canonical);
@@ -355,7 +360,11 @@ mod tests {
                 Expression::Leaf(Leaf::Comparison { sum, comparator, threshold })
             });
         let flag = proptest::sample::select(Flag::ALL.to_vec());
-        prop_oneof![comparison, flag.prop_map(|flag| Expression::Leaf(Leaf::Flag(flag)))]
+        prop_oneof![
+            comparison,
+            flag.prop_map(|flag| Expression::Leaf(Leaf::Flag(flag))),
+            Just(Expression::Leaf(Leaf::Unsettled)),
+        ]
     }
 
     fn expression() -> impl Strategy<Value = Expression> {

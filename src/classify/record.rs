@@ -16,7 +16,7 @@ use crate::classify::ladder::{CaseStanding, Ladder, Standing};
 use crate::classify::metric::{Flag, Metric};
 use crate::classify::reference::Bound;
 use crate::classify::rules::{Period, RuleSet};
-use crate::classify::verdict::{Verdict, settled_by, word};
+use crate::classify::verdict::{Application, Verdict, settled_by, word};
 
 /// Version of this format.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -32,8 +32,13 @@ pub struct ClassificationRecord {
     pub device: String,
     /// The day whose rules were looked at; null for every version there ever was.
     pub as_of: Option<String>,
+    /// The day by which statuses are told: that, or the last of a timeline.
+    pub status_day: String,
     /// Result files behind it; none for a mere specification.
     pub files: Vec<String>,
+    /// Why they are taken as one device: they are of `one_run`, or it was `declared` with
+    /// --one-device; null without files.
+    pub one_device: Option<String>,
     /// Whether an altered file is among them, so that nothing here is proved.
     pub tainted: bool,
     /// Which, and what was altered.
@@ -193,10 +198,10 @@ pub struct VerdictRecord {
     pub jurisdiction: String,
     /// `export_control`, `letter`, `tariff` or `bill`.
     pub kind: String,
-    /// `enforced`, `not_enforced`, `unpublished_letter` or `bill`, on the day asked about, else the
-    /// latest; `superseded` for what has ended since.
+    /// `enforced`, `not_enforced`, `unpublished_letter` or `bill`, on the day asked about;
+    /// `not_yet` or `ended` for what a timeline shows beside that.
     pub status: String,
-    /// The first day of that status; null for what was superseded.
+    /// The first day of that status; null for what had not begun.
     pub status_since: Option<String>,
     /// The paragraph's first day.
     pub effective_from: String,
@@ -208,7 +213,8 @@ pub struct VerdictRecord {
     pub grade: Grade,
     /// What else should be known of the paragraph.
     pub note: Option<String>,
-    /// The weakest grade of a figure behind the verdict; null where none has one.
+    /// The weakest grade of the figures that the verdict follows from, the best where one of several
+    /// is enough; of all that it looked at where it is undetermined. Null where none has one.
     pub weakest_figure: Option<Grade>,
     /// Every comparison.
     pub reasons: Vec<ReasonRecord>,
@@ -225,6 +231,10 @@ pub struct ReasonRecord {
     pub part: String,
     /// `true`, `false` or `unknown`.
     pub truth: String,
+    /// Whether the verdict follows from this; never where it is undetermined.
+    pub decides: bool,
+    /// The weakest grade of the figures that its truth follows from; null where none has one.
+    pub grade: Option<Grade>,
     /// What is compared is this at least; null for a flag, and where nothing was shown.
     pub lower: Option<f64>,
     /// It is this at most; null for a flag, and where nothing is specified.
@@ -333,7 +343,9 @@ pub fn record(classification: &Classification, references: References) -> Classi
         disclaimer: DISCLAIMER.into(),
         device: subject.name.clone(),
         as_of: classification.terms.as_of().map(|day| day.to_string()),
+        status_day: classification.terms.when.day().to_string(),
         files: sources.iter().map(|source| source.name.to_owned()).collect(),
+        one_device: evidence.map(|evidence| evidence.identity.name().into()),
         tainted: !subject.taint.is_empty(),
         taint: subject.taint.clone(),
         specification: subject.specification.as_ref().map(|s| SpecificationRecord {
@@ -477,7 +489,7 @@ fn verdict_record(verdict: &Verdict, facts: &Facts) -> VerdictRecord {
     let (set, paragraph) = (verdict.rule_set, verdict.paragraph);
     let mut settles: Vec<String> = Vec::new();
     for finding in verdict.findings.iter().filter(|finding| finding.is_open) {
-        let sentence = settled_by(finding.leaf, facts);
+        let sentence = settled_by(finding.leaf, paragraph, facts);
         if !settles.contains(&sentence) {
             settles.push(sentence);
         }
@@ -494,14 +506,26 @@ fn verdict_record(verdict: &Verdict, facts: &Facts) -> VerdictRecord {
         role: paragraph.role.name().into(),
         jurisdiction: set.jurisdiction.clone(),
         kind: set.kind.name().into(),
-        status: verdict.period.map_or("superseded", |period| period.enforcement.name()).into(),
-        status_since: verdict.period.map(|period| period.span.from.to_string()),
+        status: match verdict.application {
+            Application::Applies(period) => period.enforcement.name(),
+            Application::NotYet => "not_yet",
+            Application::Ended(_) => "ended",
+        }
+        .into(),
+        status_since: match verdict.application {
+            // A paragraph may have begun within a period of its rule set.
+            Application::Applies(period) => {
+                Some(period.span.from.max(paragraph.span.from).to_string())
+            }
+            Application::Ended(last) => last.tomorrow().ok().map(|day| day.to_string()),
+            Application::NotYet => None,
+        },
         effective_from: paragraph.span.from.to_string(),
         effective_to: paragraph.span.to.map(|day| day.to_string()),
         citation: set.citation.clone(),
         grade: paragraph.grade,
         note: paragraph.note.clone(),
-        weakest_figure: verdict.findings.iter().filter_map(|f| weakest(f.leaf, facts)).max(),
+        weakest_figure: verdict.weakest_figure,
         reasons: verdict
             .findings
             .iter()
@@ -509,20 +533,6 @@ fn verdict_record(verdict: &Verdict, facts: &Facts) -> VerdictRecord {
             .map(|(f, part)| reason(f, part, facts))
             .collect(),
         settled_by: settles,
-    }
-}
-
-/// The weakest grade of the figures that a comparison looks at.
-fn weakest(leaf: &Leaf, facts: &Facts) -> Option<Grade> {
-    match leaf {
-        Leaf::Flag(flag) => facts.flag(*flag).basis.as_ref()?.grade,
-        Leaf::Comparison { sum, .. } => {
-            let ends = sum.iter().flat_map(|metric| {
-                let interval = facts.metric(*metric);
-                [&interval.lower, &interval.upper]
-            });
-            ends.flatten().filter_map(|end| end.basis.grade).max()
-        }
     }
 }
 
@@ -537,12 +547,15 @@ fn reason(finding: &Finding, part: &str, facts: &Facts) -> ReasonRecord {
             let basis = facts.flag(*flag).basis.as_ref();
             (None, None, basis.map_or_else(|| "nobody says".into(), |basis| basis.text.clone()))
         }
+        Leaf::Unsettled => (None, None, "the text leaves it open".into()),
         Leaf::Comparison { sum, .. } => figures(sum, facts),
     };
     ReasonRecord {
-        comparison: finding.leaf.to_string(),
+        comparison: finding.to_string(),
         part: part.into(),
         truth: truth.into(),
+        decides: finding.decides,
+        grade: finding.support(facts),
         lower,
         upper,
         basis,

@@ -47,6 +47,8 @@ pub struct Request {
     pub declared: Declarations,
     /// Packages that runs used, where files do not tell.
     pub packages: Option<u32>,
+    /// Whether the user says that all result files are of one device.
+    pub one_device: bool,
     /// What counts as an integrated circuit, whatever rule sets say.
     pub circuit: Option<Circuit>,
     /// Whether altered files are classified, with a taint.
@@ -68,6 +70,7 @@ impl Request {
             when,
             declared: Declarations::default(),
             packages: None,
+            one_device: false,
             circuit: None,
             allow_altered: false,
             references: References::Nearest,
@@ -95,7 +98,11 @@ pub fn answer(request: &Request) -> Result<Vec<ClassificationRecord>> {
     let sources: Vec<Source> =
         files.iter().map(|read| Source { name: &read.name, file: &read.file }).collect();
     let mut subjects = Vec::new();
-    for evidence in Evidence::by_device(&sources, request.packages) {
+    let devices = match request.one_device {
+        true => vec![Evidence::of_one_device(&sources, request.packages)?],
+        false => Evidence::by_device(&sources, request.packages)?,
+    };
+    for evidence in devices {
         subjects.push(measured(evidence, &files, &request.matching)?);
     }
     for device in &request.devices {

@@ -225,7 +225,8 @@ impl RuleSet {
 }
 
 /// Every embedded file, by the name that errors call it.
-pub const EMBEDDED: [(&str, &str); 14] = [
+pub const EMBEDDED: [(&str, &str); 15] = [
+    ("us-app-2006.toml", include_str!("rules/us-app-2006.toml")),
     ("us-app.toml", include_str!("rules/us-app.toml")),
     ("eu-app.toml", include_str!("rules/eu-app.toml")),
     ("us-2022-10-07.toml", include_str!("rules/us-2022-10-07.toml")),
@@ -337,6 +338,10 @@ mod tests {
             set.period_on(day.parse().unwrap()).map(|period| period.enforcement)
         };
         for (id, day, expected) in [
+            ("US-APP-2006", "2006-04-23", None),
+            ("US-APP-2006", "2010-01-01", Some(Enforcement::Enforced)),
+            ("US-APP-2006", "2024-04-04", None),
+            ("US-APP", "2024-04-04", Some(Enforcement::Enforced)),
             ("US-2022-10-07", "2022-10-06", None),
             ("US-2022-10-07", "2022-10-07", Some(Enforcement::Enforced)),
             ("US-2022-10-07", "2023-11-16", Some(Enforcement::Enforced)),

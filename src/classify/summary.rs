@@ -24,13 +24,14 @@ pub struct RunTier {
 }
 
 /// The tiers that a run proves of one package, under the rules in force on the day it ended, and
-/// that day. Absent where it proves nothing, or does not say when it was.
+/// that day. Absent where it proves nothing, does not say when it was, or was merged from runs that
+/// may be of several devices.
 pub fn tiers_of_run(file: &ResultFile) -> Option<(Date, Vec<RunTier>)> {
     let finished: jiff::Timestamp = file.run.finished.parse().ok()?;
     let day = jiff::tz::Offset::UTC.to_datetime(finished).date();
     let mut sets = rules::embedded().ok()?;
     sets.retain(|set| !set.is_optional);
-    let evidence = Evidence::by_device(&[Source { name: "", file }], None).pop()?;
+    let evidence = Evidence::by_device(&[Source { name: "", file }], None).ok()?.pop()?;
     let ladders = ladder::ladders(&sets, When::On(day));
     let tiers = evidence.floors.iter().filter_map(|(metric, floor)| {
         let ladder = ladders.iter().find(|ladder| ladder.metric == *metric)?;

@@ -13,6 +13,9 @@ use super::rules::{self, Circuit, RuleSet};
 use super::specification::{Declarations, Specification, facts};
 use super::verdict::{Known, When, verdicts};
 
+/// Every version, as it stood on this day.
+const TIMELINE: When = When::Timeline(jiff::civil::Date::constant(2026, 11, 24));
+
 fn all_sets() -> Vec<RuleSet> {
     rules::embedded().unwrap_or_else(|error| panic!("{error}"))
 }
@@ -44,7 +47,7 @@ fn verdict_with(
         package: facts(Some(specification), declared, None, Circuit::Package),
         board: Some(facts(Some(specification), declared, None, Circuit::Board)),
     };
-    let all = verdicts(&sets, When::Always, &known, None);
+    let all = verdicts(&sets, TIMELINE, &known, None);
     let found = all.iter().find(|v| v.rule_set.id == set && v.paragraph.id == paragraph);
     found.unwrap_or_else(|| panic!("{set} {paragraph}")).truth
 }
@@ -289,7 +292,7 @@ fn a_measurement_above_its_specification_is_a_contradiction() {
         matching: Matching::Named,
         taint: Vec::new(),
     };
-    let terms = Terms::new(sets, When::Always, Declarations::default());
+    let terms = Terms::new(sets, TIMELINE, Declarations::default());
     let floors = [(Metric::Tpp, floor(5000.0))];
     let facts =
         facts(subject.specification.as_ref(), &terms.declared, Some(&floors), Circuit::Package);
@@ -425,7 +428,7 @@ mod common_errors {
         let floors = [(Metric::Tpp, floor(900.0))];
         let known = facts(None, &Declarations::default(), Some(&floors), Circuit::Package);
         let sets = all_sets();
-        let all = verdicts(&sets, When::Always, &Known::from(known), None);
+        let all = verdicts(&sets, TIMELINE, &Known::from(known), None);
         let lines: Vec<Truth> = all
             .iter()
             .filter(|v| v.rule_set.id == LINES && v.paragraph.id.starts_with("3A090"))
@@ -469,7 +472,7 @@ mod common_errors {
 /// Every device of the catalogue has a verdict under every version, without a contradiction.
 #[test]
 fn the_whole_catalogue_is_classified() {
-    let terms = Terms::new(all_sets(), When::Always, Declarations::default());
+    let terms = Terms::new(all_sets(), TIMELINE, Declarations::default());
     let n_paragraphs: usize = terms.sets.iter().map(|set| set.paragraphs.len()).sum();
     let devices = catalogue();
     assert!(devices.len() > 60);

@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 
+use crate::classify::catalogue::Grade;
 use crate::classify::expression::{Finding, Leaf};
 use crate::classify::facts::Facts;
 use crate::classify::interval::Comparator;
@@ -25,9 +26,8 @@ pub struct Verdict<'r> {
     pub rule_set: &'r RuleSet,
     /// The paragraph.
     pub paragraph: &'r Paragraph,
-    /// The status on the day that was asked about, or the latest; absent where the paragraph has
-    /// been superseded since.
-    pub period: Option<&'r Period>,
+    /// Whether it applied on the day that was asked about.
+    pub application: Application<'r>,
     /// What it came to: [`Truth::True`] is "reached".
     pub truth: Truth,
     /// What its parameters came to by the specification alone, beside a measurement.
@@ -36,6 +36,38 @@ pub struct Verdict<'r> {
     pub findings: Vec<Finding<'r>>,
     /// How many findings belong to the test.
     pub n_of_test: usize,
+    /// The grade of the weakest figure that the verdict follows from, or that an undetermined one
+    /// looked at; absent where none has one.
+    pub weakest_figure: Option<Grade>,
+}
+
+/// Whether a paragraph applied on a day.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Application<'r> {
+    /// It did, with the status of this period.
+    Applies(&'r Period),
+    /// It began later.
+    NotYet,
+    /// It had ended, on this day at the latest.
+    Ended(Date),
+}
+
+impl<'r> Application<'r> {
+    fn of(rule_set: &'r RuleSet, paragraph: &Paragraph, day: Date) -> Self {
+        if day < paragraph.span.from {
+            return Application::NotYet;
+        }
+        if let Some(end) = paragraph.span.to.filter(|end| *end < day) {
+            return Application::Ended(end);
+        }
+        match rule_set.period_on(day) {
+            Some(period) => Application::Applies(period),
+            None => {
+                let ends = rule_set.periods.iter().filter_map(|period| period.span.to);
+                ends.filter(|end| *end < day).max().map_or(Application::NotYet, Application::Ended)
+            }
+        }
+    }
 }
 
 /// Which texts are looked at.
@@ -43,8 +75,17 @@ pub struct Verdict<'r> {
 pub enum When {
     /// Those in force on a day.
     On(Date),
-    /// Every version there ever was.
-    Always,
+    /// Every version there ever was, each with what became of it by a day.
+    Timeline(Date),
+}
+
+impl When {
+    /// The day.
+    pub fn day(self) -> Date {
+        match self {
+            When::On(day) | When::Timeline(day) => day,
+        }
+    }
 }
 
 /// What is known of one package, and of the board that it sits on.
@@ -82,15 +123,11 @@ pub fn verdicts<'r>(
     let mut verdicts = Vec::new();
     for rule_set in sets {
         for paragraph in &rule_set.paragraphs {
-            let period = match when {
-                When::On(day) if !paragraph.span.contains(day) => continue,
-                When::On(day) => match rule_set.period_on(day) {
-                    Some(period) => Some(period),
-                    None => continue,
-                },
-                When::Always if paragraph.span.to.is_some() => None,
-                When::Always => rule_set.periods.last(),
-            };
+            let application = Application::of(rule_set, paragraph, when.day());
+            let applies = matches!(application, Application::Applies(_));
+            if matches!(when, When::On(_)) && !applies {
+                continue;
+            }
             let shown = shown.of(rule_set.circuit);
             let mut findings = Vec::with_capacity(8);
             let test = paragraph.test.examine(shown, &mut findings);
@@ -100,14 +137,24 @@ pub fn verdicts<'r>(
                 .as_ref()
                 .map_or(Truth::False, |unless| unless.examine(shown, &mut findings));
             let truth = test.and(!out);
-            if truth != Truth::Unknown {
-                findings.iter_mut().for_each(|finding| finding.is_open = false);
+            match truth {
+                Truth::Unknown => findings.iter_mut().for_each(|f| f.decides = false),
+                _ => findings.iter_mut().for_each(|f| f.is_open = false),
+            }
+            // What is not met is decided by that, and what is taken out again by that alone.
+            let (of_test, of_unless) = findings.split_at_mut(n_of_test);
+            if truth != test {
+                of_test.iter_mut().for_each(|finding| finding.decides = false);
+            }
+            if truth != !out {
+                of_unless.iter_mut().for_each(|finding| finding.decides = false);
             }
             verdicts.push(Verdict {
                 rule_set,
                 paragraph,
-                period,
+                application,
                 truth,
+                weakest_figure: weakest_figure(paragraph, truth, &findings, shown),
                 by_specification: specified
                     .map(|known| paragraph.truth(known.of(rule_set.circuit))),
                 findings,
@@ -118,9 +165,32 @@ pub fn verdicts<'r>(
     verdicts
 }
 
-/// What would settle a comparison that is open.
-pub fn settled_by(leaf: &Leaf, facts: &Facts) -> String {
+/// The grade of the weakest figure behind a verdict.
+fn weakest_figure(
+    paragraph: &Paragraph,
+    truth: Truth,
+    findings: &[Finding],
+    facts: &Facts,
+) -> Option<Grade> {
+    let of_unless = || paragraph.unless.as_ref()?.support(facts, !truth);
+    match truth {
+        Truth::Unknown => findings.iter().filter_map(|f| f.support(facts)).max(),
+        Truth::True => paragraph.test.support(facts, truth)?.max(of_unless().flatten()),
+        // Either is enough.
+        Truth::False => {
+            let both = [paragraph.test.support(facts, truth), of_unless()];
+            both.into_iter().flatten().min()?
+        }
+    }
+}
+
+/// What would settle a comparison of a paragraph that is open.
+pub fn settled_by(leaf: &Leaf, paragraph: &Paragraph, facts: &Facts) -> String {
     match leaf {
+        Leaf::Unsettled => format!(
+            "a reading of the text, which leaves it open: {}",
+            paragraph.note.as_deref().unwrap_or("it is silent").trim()
+        ),
         Leaf::Flag(flag) => match flag {
             Flag::Datacenter => "--datacenter yes or no".into(),
             _ => format!("--declare {flag}=yes or no"),
@@ -169,6 +239,8 @@ mod tests {
     use crate::classify::interval::{Basis, End, Interval};
     use crate::classify::load;
 
+    const ALWAYS: When = When::Timeline(Date::constant(2026, 11, 24));
+
     const RULES: &str = r#"
         id = "T"
         title = "t"
@@ -201,10 +273,10 @@ mod tests {
         let mut facts = Facts::default();
         facts.set_metric(Metric::Tpp, at_least(1700.0));
         let known = Known::from(facts.clone());
-        let verdict = &verdicts(&sets, When::Always, &known, None)[0];
+        let verdict = &verdicts(&sets, ALWAYS, &known, None)[0];
         assert_eq!(verdict.truth, Truth::Unknown);
         let open: Vec<String> =
-            verdict.findings.iter().filter(|f| f.is_open).map(|f| f.leaf.to_string()).collect();
+            verdict.findings.iter().filter(|f| f.is_open).map(|f| f.to_string()).collect();
         // That it is 1600 at least is shown and decides nothing more.
         assert_eq!(
             open,
@@ -212,7 +284,7 @@ mod tests {
                 "tpp >= 4800",
                 "tpp >= 1600",
                 "performance_density >= 5.92",
-                "datacenter",
+                "not datacenter",
                 "tpp < 4800"
             ]
             .iter()
@@ -222,7 +294,7 @@ mod tests {
         );
         facts.set_metric(Metric::Tpp, at_least(4800.0));
         let known = Known::from(facts.clone());
-        let verdict = &verdicts(&sets, When::Always, &known, None)[0];
+        let verdict = &verdicts(&sets, ALWAYS, &known, None)[0];
         assert_eq!(verdict.truth, Truth::True);
         assert!(verdict.findings.iter().all(|finding| !finding.is_open));
         assert_eq!((verdict.findings.len(), verdict.n_of_test), (5, 3));
@@ -235,9 +307,10 @@ mod tests {
         let wrong = Interval { upper: at_least(1000.0).lower, ..at_least(5000.0) };
         facts.set_metric(Metric::Tpp, wrong);
         let known = Known::from(facts.clone());
-        let verdict = &verdicts(&sets, When::Always, &known, None)[0];
+        let verdict = &verdicts(&sets, ALWAYS, &known, None)[0];
         assert_eq!(verdict.truth, Truth::Unknown);
-        assert!(settled_by(verdict.findings[0].leaf, &facts).contains("is wrong"));
+        let sentence = settled_by(verdict.findings[0].leaf, verdict.paragraph, &facts);
+        assert!(sentence.contains("is wrong"));
     }
 
     #[test]

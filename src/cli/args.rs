@@ -60,12 +60,24 @@ pub(super) enum Command {
         #[arg(value_enum, default_value = "result")]
         of: SchemaOf,
     },
+    /// Say what a metric, a column or a warning means, how it is computed and what to do about it.
+    Explain {
+        /// Names as tables, rows and result files have them.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+    },
     /// List what is built in or present.
     List(ListArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write one for each command into a directory.
+    Man {
+        /// The directory; without it the page of benchinf itself goes to standard output.
+        #[arg(long, value_name = "DIR")]
+        out_dir: Option<PathBuf>,
     },
 }
 
@@ -82,9 +94,15 @@ pub(super) struct ReportArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ClassifyArgs {
-    /// Result files. Several of one device give its best proved floors.
+    /// Result files. No file tells one device from another of its kind, so each is a device of its
+    /// own, unless --one-device says otherwise.
     #[arg(value_name = "RESULT")]
     pub(super) results: Vec<PathBuf>,
+
+    /// All result files are of one device: the best floor that any of them proves counts. The
+    /// answer says that you said so. Files that describe their machines differently are refused.
+    #[arg(long)]
+    pub(super) one_device: bool,
 
     /// Classify a device by its specification: a name of `benchinf list devices`, or a file of
     /// your own. May be given several times.
@@ -99,11 +117,11 @@ pub(super) struct ClassifyArgs {
     #[arg(long)]
     pub(super) no_match: bool,
 
-    /// The day whose rules are asked about; today if not given.
-    #[arg(long, value_name = "DATE", conflicts_with = "timeline")]
+    /// The day whose rules are asked about, such as 2023-11-17; today if not given.
+    #[arg(long, value_name = "DATE", value_parser = super::classify::day)]
     pub(super) as_of: Option<jiff::civil::Date>,
 
-    /// Every version of the rules instead of one day's.
+    /// Every version of the rules instead of one day's, each with what had become of it by then.
     #[arg(long)]
     pub(super) timeline: bool,
 
@@ -271,6 +289,10 @@ pub(super) enum Listing {
     Devices,
     /// Built-in rule sets of `classify`.
     Rules,
+    /// Metrics and columns that `benchinf explain` knows.
+    Metrics,
+    /// Warnings that `benchinf explain` knows.
+    Warnings,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -27,11 +27,8 @@ pub(super) fn run(args: ClassifyArgs) -> Result<ExitCode> {
 }
 
 fn request(args: ClassifyArgs) -> Request {
-    let when = match (args.timeline, args.as_of) {
-        (true, _) => When::Always,
-        (false, Some(day)) => When::On(day),
-        (false, None) => When::On(classify::today()),
-    };
+    let day = args.as_of.unwrap_or_else(classify::today);
+    let when = if args.timeline { When::Timeline(day) } else { When::On(day) };
     let mut declared = Declarations {
         die_area_mm2: args.die_area,
         coherent_devices: args.coherent_devices,
@@ -63,6 +60,7 @@ fn request(args: ClassifyArgs) -> Request {
         with_bills: args.with_bills,
         declared,
         packages: args.packages,
+        one_device: args.one_device,
         circuit: args.integrated_circuit.map(|circuit| match circuit {
             CircuitName::Package => Circuit::Package,
             CircuitName::Board => Circuit::Board,
@@ -104,6 +102,11 @@ impl FromStr for Declaration {
     }
 }
 
+/// A day of the calendar.
+pub(super) fn day(text: &str) -> std::result::Result<jiff::civil::Date, String> {
+    text.parse().map_err(|_| "a day is wanted, such as 2023-11-17".into())
+}
+
 /// A number that a metric or an area can have.
 pub(super) fn positive(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
@@ -141,6 +144,10 @@ mod tests {
                 other => panic!("{text}: {other:?}"),
             }
         }
+        for text in ["2010", "2010-02-30", "2010-02", "17.11.2023", ""] {
+            assert_eq!(day(text), Err("a day is wanted, such as 2023-11-17".into()), "{text}");
+        }
+        assert!(day("2010-02-28").is_ok());
         assert!(area("0").is_err() && area("inf").is_err() && area("814").is_ok());
     }
 }

@@ -7,6 +7,7 @@ use crate::classify::catalogue::{Catalogue, Device, Figure, Grade, Marketing, Pr
 use crate::classify::rules;
 use crate::error::Result;
 use crate::model::{ModelSpec, builtin, cost};
+use crate::report::{self, DefinitionKind};
 use crate::result;
 use crate::units::count_text;
 
@@ -14,6 +15,8 @@ pub(super) fn run(args: ListArgs) -> Result<ExitCode> {
     let text = match args.what {
         Listing::Models => models()?,
         Listing::Rules => rule_sets()?,
+        Listing::Metrics => report::list_definitions(|kind| kind != DefinitionKind::Warning),
+        Listing::Warnings => report::list_definitions(|kind| kind == DefinitionKind::Warning),
         Listing::Devices => format!("{}\n{}", devices(), catalogue()),
     };
     super::print(&text)?;

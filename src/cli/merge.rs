@@ -18,7 +18,12 @@ pub(super) fn run(args: MergeArgs) -> Result<ExitCode> {
     let mut merged = result::merge(files, super::command_line())?;
     let text = result::seal(&mut merged, key.as_ref());
     let path = destination.write(&text)?;
-    super::print(&report::render(std::slice::from_ref(&merged), args.output.into()))?;
+    let merged = std::slice::from_ref(&merged);
+    super::print_report(
+        args.output.into(),
+        |format| report::render(merged, format),
+        || report::render_for_terminal(merged),
+    )?;
     super::say(&format!("merged file: {}", path.display()));
     Ok(ExitCode::SUCCESS)
 }

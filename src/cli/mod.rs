@@ -11,16 +11,18 @@ mod infer;
 mod infer;
 mod keygen;
 mod list;
+mod man;
 mod merge;
 mod report;
 mod verify;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::error::{Error, Result};
+use crate::report::Format;
 use args::{Args, Command, SchemaOf};
 
 /// Runs the command that the process was started with.
@@ -56,6 +58,12 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         }
         Command::Report(args) => report::run(args),
         Command::List(args) => list::run(args),
+        Command::Explain { names } => {
+            let explained = names.iter().map(|name| crate::report::explain(name));
+            print(&explained.collect::<Result<Vec<_>>>()?.join("\n"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { out_dir } => man::run(out_dir),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "benchinf", &mut script);
@@ -85,6 +93,21 @@ fn command_line() -> Vec<String> {
 /// Data goes to standard output, whole, and a failure to take it is an error.
 fn print(text: &str) -> Result<()> {
     print_bytes(text.as_bytes())
+}
+
+/// A report goes to standard output in the format asked for; on a terminal Markdown is shown with
+/// bars, and with colours unless `NO_COLOR` or the like says no.
+fn print_report(
+    format: Format,
+    text: impl Fn(Format) -> String,
+    shown: impl Fn() -> String,
+) -> Result<()> {
+    let stdout = std::io::stdout();
+    if format != Format::Md || !stdout.is_terminal() {
+        return print(&text(format));
+    }
+    let mut stream = anstream::AutoStream::auto(stdout.lock());
+    stream.write_all(shown().as_bytes()).and_then(|()| stream.flush()).map_err(Error::Stdout)
 }
 
 fn print_bytes(bytes: &[u8]) -> Result<()> {

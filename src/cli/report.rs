@@ -22,6 +22,10 @@ pub(super) fn run(args: ReportArgs) -> Result<ExitCode> {
         };
         super::say(&format!("warning: {}: {doubt}; see `benchinf verify`", path.display()));
     }
-    super::print(&report::render_read(&readings, args.output.into()))?;
+    super::print_report(
+        args.output.into(),
+        |format| report::render_read(&readings, format),
+        || report::render_read_for_terminal(&readings),
+    )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,8 @@
 
 use super::table::{add_row, align_right, plain, table};
 use crate::classify::record::{
-    BasisRecord, CaseRecord, ClassificationRecord, MetricRecord, TierRecord, VerdictRecord,
+    BasisRecord, CaseRecord, ClassificationRecord, MetricRecord, ReasonRecord, TierRecord,
+    VerdictRecord,
 };
 use crate::classify::{DISCLAIMER, nothing_known, number_text};
 use crate::units::significant;
@@ -44,11 +45,17 @@ fn text(records: &[ClassificationRecord]) -> String {
 /// Several devices under the same rules.
 fn side_by_side(records: &[ClassificationRecord]) -> String {
     let names = records.iter().map(|record| record.device.as_str());
-    let header: Vec<&str> = ["rule set", "from", "paragraph"].into_iter().chain(names).collect();
+    let header: Vec<&str> =
+        ["rule set", "from", "status", "paragraph"].into_iter().chain(names).collect();
     let header: Vec<String> = header.into_iter().map(plain).collect();
     let mut table = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
     for (i, verdict) in records[0].verdicts.iter().enumerate() {
-        let mut cells = vec![verdict.rule_set.clone(), span(verdict), verdict.paragraph.clone()];
+        let mut cells = vec![
+            verdict.rule_set.clone(),
+            span(verdict),
+            status(verdict),
+            verdict.paragraph.clone(),
+        ];
         let of = |record: &ClassificationRecord| words(&record.verdicts[i].verdict);
         cells.extend(records.iter().map(of));
         table.add_row(cells.iter().map(|cell| plain(cell)));
@@ -68,7 +75,7 @@ fn device(record: &ClassificationRecord) -> String {
     }
     text += &match &record.as_of {
         Some(day) => format!("Rules as of {day}. "),
-        None => "Every version of the rules. ".to_owned(),
+        None => format!("Every version of the rules, as it stood on {}. ", record.status_day),
     };
     text += &match (&record.files[..], &record.specification) {
         ([], Some(s)) => {
@@ -85,6 +92,9 @@ fn device(record: &ClassificationRecord) -> String {
             format!("Measured in {}; nothing bounds it from above.\n", plain(&files.join(", ")))
         }
     };
+    if record.one_device.as_deref() == Some("declared") {
+        text += "Taken as one device because --one-device says so.\n";
+    }
     text.push('\n');
     text += &metrics(record);
     for contradiction in &record.contradictions {
@@ -92,7 +102,7 @@ fn device(record: &ClassificationRecord) -> String {
     }
     text += &format!("\n{}", tiers(record));
     text += &format!("\n{}", verdicts(record));
-    text += &undetermined(record);
+    text += &reasons(record);
     text += &cases(record);
     for note in &record.notes {
         text += &format!("\nNote: {}\n", plain(note.trim()));
@@ -179,10 +189,11 @@ fn factor(tier: &TierRecord) -> String {
 
 fn verdicts(record: &ClassificationRecord) -> String {
     let both = record.verdicts.iter().any(|verdict| verdict.by_specification.is_some());
-    let mut table = table(match both {
-        true => &["rule set", "from", "status", "paragraph", "verdict", "by specification"][..],
-        false => &["rule set", "from", "status", "paragraph", "verdict"][..],
-    });
+    let mut header = vec!["rule set", "from", "status", "paragraph", "verdict", "weakest figure"];
+    if both {
+        header.push("by specification");
+    }
+    let mut table = table(&header);
     let mut last = "";
     for verdict in &record.verdicts {
         let is_new = verdict.rule_set != last;
@@ -196,6 +207,10 @@ fn verdicts(record: &ClassificationRecord) -> String {
             status(verdict),
             format!("{limb}{}", verdict.paragraph),
             words(&verdict.verdict),
+            verdict
+                .weakest_figure
+                .filter(|_| verdict.verdict != "undetermined")
+                .map_or_else(String::new, |grade| grade.name().into()),
         ];
         if both {
             cells.push(verdict.by_specification.as_deref().map_or_else(String::new, words));
@@ -219,10 +234,18 @@ fn status(verdict: &VerdictRecord) -> String {
         _ => "",
     };
     let since = verdict.status_since.as_ref().filter(|since| **since != verdict.effective_from);
+    let since = since.filter(|_| verdict.status != "ended");
     let since = since.map_or_else(String::new, |since| format!(" since {since}"));
     let status = match verdict.status.as_str() {
+        "enforced" => "in force".to_owned(),
         "not_enforced" => "text in force, not enforced".to_owned(),
         "bill" => "bill, not law".to_owned(),
+        "not_yet" => "not yet in force".to_owned(),
+        // A rule set that pauses says when by `since`; a paragraph that is over, by its last day.
+        "ended" => match &verdict.effective_to {
+            Some(to) => format!("ended on {to}"),
+            None => "ended".to_owned(),
+        },
         other => words(other),
     };
     match (kind, status) {
@@ -235,14 +258,29 @@ fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// Every comparison of what was reached or is open and something is known of, and what would settle the latter. Of what is
-/// not reached, JSON has the comparisons.
-fn undetermined(record: &ClassificationRecord) -> String {
+/// Every comparison of what was reached or is open and something is known of, and what would settle
+/// the latter; of what is not reached, those that it follows from.
+fn reasons(record: &ClassificationRecord) -> String {
     let mut text = String::new();
+    let mut not_reached = String::new();
     let mut untold: Vec<String> = Vec::new();
     for verdict in &record.verdicts {
         // Limbs say what their whole says.
-        if verdict.verdict == "not_reached" || verdict.part_of.is_some() {
+        if verdict.part_of.is_some() {
+            continue;
+        }
+        if verdict.verdict == "not_reached" {
+            let deciding = verdict.reasons.iter().filter(|reason| reason.decides).map(reason_line);
+            let mut deciding: Vec<String> = deciding.collect();
+            // Limbs may ask for the same.
+            let mut told = std::collections::HashSet::new();
+            deciding.retain(|line| told.insert(line.clone()));
+            not_reached += &format!(
+                "- {} {}: {}\n",
+                plain(&verdict.rule_set),
+                plain(&verdict.paragraph),
+                deciding.join("; ")
+            );
             continue;
         }
         if is_untold(verdict) {
@@ -257,20 +295,14 @@ fn undetermined(record: &ClassificationRecord) -> String {
             plain(&verdict.title)
         );
         for reason in &verdict.reasons {
-            let figures = match (reason.lower, reason.upper) {
-                (None, None) => String::new(),
-                (lower, upper) => format!(
-                    ", in [{}, {}]",
-                    lower.map_or_else(|| "0".into(), number),
-                    upper.map_or_else(|| "open".into(), number)
-                ),
-            };
-            let part = if reason.part == "unless" { "unless " } else { "" };
-            text += &format!("- {part}{}: {}{figures}\n", reason.comparison, reason.truth);
+            text += &format!("- {}\n", reason_line(reason));
         }
         if !verdict.settled_by.is_empty() {
             text += &format!("  settled by: {}\n", plain(&verdict.settled_by.join("; ")));
         }
+    }
+    if !not_reached.is_empty() {
+        text += &format!("\nNot reached, since:\n{not_reached}");
     }
     if !untold.is_empty() {
         text += &format!(
@@ -280,6 +312,21 @@ fn undetermined(record: &ClassificationRecord) -> String {
         );
     }
     text
+}
+
+/// A comparison, what it came to, and how good its figures are.
+fn reason_line(reason: &ReasonRecord) -> String {
+    let figures = match (reason.lower, reason.upper) {
+        (None, None) => String::new(),
+        (lower, upper) => format!(
+            ", in [{}, {}]",
+            lower.map_or_else(|| "0".into(), number),
+            upper.map_or_else(|| "open".into(), number)
+        ),
+    };
+    let part = if reason.part == "unless" { "unless " } else { "" };
+    let grade = reason.grade.map_or_else(String::new, |grade| format!(" [{}]", grade.name()));
+    format!("{part}{}: {}{figures}{grade}", reason.comparison, reason.truth)
 }
 
 /// Whether nothing at all is known of what a paragraph asks.

@@ -32,6 +32,7 @@ fn columns(record: &ClassificationRecord) -> Vec<(String, String)> {
         ("as_of".into(), text(&record.as_of)),
         ("tainted".into(), record.tainted.to_string()),
         ("n_files".into(), record.files.len().to_string()),
+        ("one_device".into(), text(&record.one_device)),
         (
             "specification".into(),
             record.specification.as_ref().map(|s| s.name.clone()).unwrap_or_default(),
@@ -57,6 +58,8 @@ fn columns(record: &ClassificationRecord) -> Vec<(String, String)> {
     }
     for verdict in &record.verdicts {
         let name = format!("{}: {}", verdict.rule_set, verdict.paragraph);
+        let grade = verdict.weakest_figure.map_or("", |grade| grade.name());
+        columns.push((format!("{name} (weakest figure)"), grade.into()));
         columns.push((format!("{name} (by specification)"), text(&verdict.by_specification)));
         columns.push((name, verdict.verdict.clone()));
     }

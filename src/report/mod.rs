@@ -2,12 +2,17 @@
 
 mod classification;
 mod classification_csv;
+mod definitions;
+mod explain;
 mod rows;
 mod table;
+mod terminal;
 
 use serde::Serialize;
 
 use crate::result::{self, LAYOUT, Reading, ResultFile, Verdict};
+
+pub use explain::{DefinitionKind, explain, list_definitions};
 
 pub use classification::{ClassificationFormat, render_classifications};
 
@@ -92,6 +97,22 @@ pub fn render_read(readings: &[Reading], format: Format) -> String {
     render_sources(&readings.iter().map(source_of).collect::<Vec<_>>(), format)
 }
 
+/// Results as a terminal shows them: the Markdown with colours and bars.
+pub fn render_for_terminal(results: &[ResultFile]) -> String {
+    let sources = results.iter().map(|result| Source { result, integrity: Integrity::Intact });
+    on_terminal(sources)
+}
+
+/// Files as a terminal shows them, as [`render_read`] has them.
+pub fn render_read_for_terminal(readings: &[Reading]) -> String {
+    on_terminal(readings.iter().map(source_of))
+}
+
+fn on_terminal<'a>(sources: impl Iterator<Item = Source<'a>>) -> String {
+    let of = |source: Source| terminal::paint(&table::markdown(&source, table::Bars::Shown));
+    sources.map(of).collect::<Vec<_>>().join("\n")
+}
+
 fn source_of(reading: &Reading) -> Source<'_> {
     let integrity = match &reading.verdict {
         Verdict::Intact { .. } => Integrity::Intact,
@@ -104,7 +125,10 @@ fn source_of(reading: &Reading) -> Source<'_> {
 
 fn render_sources(sources: &[Source], format: Format) -> String {
     match format {
-        Format::Md => sources.iter().map(table::markdown).collect::<Vec<_>>().join("\n"),
+        Format::Md => {
+            let of = |source: &Source| table::markdown(source, table::Bars::Absent);
+            sources.iter().map(of).collect::<Vec<_>>().join("\n")
+        }
         Format::Json => json(sources),
         Format::Jsonl => rows::jsonl(sources),
         Format::Csv => rows::csv(sources),

@@ -153,7 +153,7 @@ fn ceiling_row(source: &Source, ceiling: &CeilingFile) -> CeilingRow {
     let is_intact = source.integrity == Integrity::Intact;
     let (outcome, reason) = outcome(&ceiling.outcome);
     let claims = ceiling.claims.as_ref().filter(|_| is_intact);
-    let claim = claims.and_then(|claims| claims.existence.first());
+    let claim = claims.and_then(|claims| claims.proofs().next());
     let rate = ceiling.rate.as_ref();
     let warnings: Vec<&str> = ceiling.warnings.iter().map(|w| w.kind.as_str()).collect();
     CeilingRow {
@@ -275,8 +275,7 @@ fn row(source: &Source, case: &CaseFile) -> Row {
     let roofline = case.roofline.as_ref();
     let throughput = case.throughput.as_ref();
     let interval = throughput.and_then(|t| t.interval.as_ref());
-    let existence =
-        || case.claims.iter().filter(|_| is_intact).flat_map(|claims| &claims.existence);
+    let existence = || case.claims.iter().filter(|_| is_intact).flat_map(|claims| claims.proofs());
     let warnings: Vec<&str> = case.warnings.iter().map(|w| w.kind.as_str()).collect();
     Row {
         build_commit: result.tool.commit.clone().unwrap_or_else(|| "unknown".into()),

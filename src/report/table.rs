@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::terminal::bar;
 use crate::classify::summary::{RunTier, tiers_of_run};
 use crate::report::{Integrity, Source};
 use crate::result::ResultFile;
@@ -10,8 +11,15 @@ use crate::result::file::{
 };
 use crate::units::{bytes_per_s_text, count_text, duration_text, flops_per_s_text, significant};
 
+/// Whether shares have bars, which only a terminal shows well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bars {
+    Shown,
+    Absent,
+}
+
 /// A run as two tables, throughput and latency, under a line that says where it ran.
-pub(super) fn markdown(source: &Source) -> String {
+pub(super) fn markdown(source: &Source, bars: Bars) -> String {
     let result = source.result;
     let doubt = source.integrity.doubt();
     let mut text = doubt.map_or_else(String::new, |doubt| format!("{}\n\n", plain(&doubt)));
@@ -36,7 +44,7 @@ pub(super) fn markdown(source: &Source) -> String {
         text += &latency_table(result);
     }
     text.push('\n');
-    text += &rooflines(result);
+    text += &rooflines(result, bars);
     for remark in remarks(source) {
         text += &format!("\n{remark}\n");
     }
@@ -44,14 +52,18 @@ pub(super) fn markdown(source: &Source) -> String {
 }
 
 /// Where each case stands, in a sentence.
-fn rooflines(result: &ResultFile) -> String {
+fn rooflines(result: &ResultFile, bars: Bars) -> String {
     if result.ceilings.is_empty() {
         return String::new();
     }
     let lines = result.cases.iter().filter_map(|case| {
         let roofline = case.roofline.as_ref()?;
         let name = plain(&case_name(result, case));
-        Some(format!("- {name}: {}\n", plain(&roofline.sentence)))
+        let bar = match bars {
+            Bars::Shown => bar(roofline.ceiling_share) + " ",
+            Bars::Absent => String::new(),
+        };
+        Some(format!("- {bar}{name}: {}\n", plain(&roofline.sentence)))
     });
     let lines: String = lines.collect();
     if lines.is_empty() { lines } else { format!("\n{lines}") }
@@ -81,7 +93,7 @@ fn ceiling_table(source: &Source) -> String {
         };
         let is_intact = source.integrity == Integrity::Intact;
         let claims = ceiling.claims.as_ref().filter(|_| is_intact);
-        let claim = claims.and_then(|claims| claims.existence.first());
+        let claim = claims.and_then(|claims| claims.proofs().next());
         add_row(
             &mut table,
             [
@@ -108,7 +120,7 @@ fn proved(result: &ResultFile) -> Option<String> {
     let of_ceilings = result.ceilings.iter().map(|ceiling| (ceiling.id.as_str(), &ceiling.claims));
     let claims = || {
         of_ceilings.clone().chain(of_cases.clone()).flat_map(|(id, claims)| {
-            claims.iter().flat_map(move |claims| claims.existence.iter().map(move |c| (id, c)))
+            claims.iter().flat_map(move |claims| claims.proofs().map(move |c| (id, c)))
         })
     };
     let tpp = claims()
@@ -188,7 +200,7 @@ fn warnings(result: &ResultFile) -> Vec<String> {
             1 => String::new(),
             n => format!(" (and {} more)", n - 1),
         };
-        plain(&format!("**{kind}**: {}, in {id}{others}; {}.", first.message, first.advice))
+        plain(&format!("**{kind}** in {id}{others}: {}; {}.", first.message, first.advice))
     };
     kinds.iter().map(line).collect()
 }

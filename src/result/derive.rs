@@ -138,7 +138,7 @@ fn rate(ceiling: &CeilingFile) -> Option<RateFile> {
 }
 
 /// The interval for the median that the order of the values gives; absent below two.
-pub(super) fn interval(values: &[f64]) -> Option<IntervalFile> {
+pub fn interval(values: &[f64]) -> Option<IntervalFile> {
     let ranks = stats::median_interval(values.len(), COVERAGE)?;
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

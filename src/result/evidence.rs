@@ -204,6 +204,22 @@ pub struct ClaimsFile {
     pub provisos: Vec<ProvisoFile>,
 }
 
+impl ClaimsFile {
+    /// Existence claims that count by a definition of this build. One that counts by another is read
+    /// and kept, and proves nothing: an older definition was replaced because it could claim too
+    /// much, and what a later one counts is not known.
+    pub fn proofs(&self) -> impl Iterator<Item = &ExistenceFile> {
+        self.existence.iter().filter(|claim| claim.is_proof())
+    }
+}
+
+impl ExistenceFile {
+    /// Whether it counts by a definition of this build.
+    pub fn is_proof(&self) -> bool {
+        super::claims::is_known(&self.definition)
+    }
+}
+
 /// What a claim takes on trust.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -32,6 +32,7 @@ pub use convert::{
     BUILTIN, case_file, case_of, ceiling_file, check_file, is_not_yet, latency_files, plan_file,
     probe_of, round_file, settings_of, warm_up_file,
 };
+pub use derive::interval as median_interval;
 pub use environment::{available_memory, environment, last_level_cache, physical_cores};
 pub use file::ResultFile;
 pub use format::{FORMAT_VERSION, FormatVersion};
@@ -46,3 +47,4 @@ pub use schema::schema;
 pub use signature::{SigningKey, read_public_key};
 pub use store::{Destination, to_json};
 pub use tool::{TARGET_FEATURES, is_debug_build, tool};
+pub use warnings::Explained;

@@ -22,6 +22,9 @@ macro_rules! names {
         }
 
         impl $name {
+            /// Every value that this build knows.
+            pub const KNOWN: &'static [$name] = &[$(Self::$variant,)+];
+
             /// The name in files.
             pub fn as_str(&self) -> &str {
                 match self {

@@ -124,7 +124,8 @@ impl Warning {
         }
     }
 
-    fn message(&self) -> String {
+    /// What was seen, with its figures.
+    fn seen(&self) -> String {
         let percent = |share: &f64| format!("{:.1} %", share.abs() * 100.0);
         let slower = |change: &f64| if *change > 0.0 { "slower" } else { "faster" };
         match self {
@@ -169,37 +170,7 @@ impl Warning {
                 )
             }
             Warning::PartialRound { passes } => {
-                format!(
-                    "a round was interrupted after {passes} of its passes, and counts like the others"
-                )
-            }
-        }
-    }
-
-    fn advice(&self) -> &'static str {
-        match self {
-            Warning::Drift(_) => {
-                "let the machine settle, warm up longer (-w), or find what changed"
-            }
-            Warning::ClockChange { .. } => {
-                "fix the frequency (governor `performance`, no boost) and compare within one run only"
-            }
-            Warning::Throttled { .. } => "improve cooling or lower the power target",
-            Warning::OtherLoad { .. } => "stop other programs, or leave them a core with -t",
-            Warning::Steal { .. } => "use a machine or an instance with processors of its own",
-            Warning::Noisy { .. } => "measure longer rounds (--min-time) or more of them (-r)",
-            Warning::FewRounds { .. } => "give it -r 5 or more, and more --max-time",
-            Warning::ShortPasses { .. } => "give it more work per pass (-p, -n, -b)",
-            Warning::WarmUpCutShort => "warm up longer (-w, --min-time)",
-            Warning::CeilingUnderMeasured { .. } => {
-                "do not trust the share: measure the ceilings alone with `benchinf probe`"
-            }
-            Warning::AboveRating { .. } => {
-                "do not use the figure: suspect the count of operations, the format, sparsity, or a \
-                 clock that was read before the work was done"
-            }
-            Warning::PartialRound { .. } => {
-                "go on with `benchinf run --resume`, which measures it anew"
+                format!("a round was interrupted after {passes} of its passes")
             }
         }
     }
@@ -236,9 +207,102 @@ impl Warning {
     fn file(&self) -> WarningFile {
         WarningFile {
             kind: self.kind(),
-            message: self.message(),
-            advice: self.advice().into(),
+            message: match self.kind().explained() {
+                Some(explained) => format!("{}, so {}", self.seen(), explained.consequence),
+                None => self.seen(),
+            },
+            advice: self.kind().explained().map_or("", |explained| explained.advice).into(),
             figures: self.figures(),
         }
+    }
+}
+
+/// What a kind of warning means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// When it is said.
+    pub meaning: &'static str,
+    /// What follows for the figures, as the end of a sentence that begins with "so".
+    pub consequence: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+impl WarningKindFile {
+    /// What it means; absent for a kind that a newer version added.
+    pub fn explained(&self) -> Option<Explained> {
+        let (meaning, consequence, advice) = match self {
+            Self::Trend => (
+                "pass times grew or shrank by 5 % or more from the first to the last (Mann's and \
+                 Kendall's test, p < 0.017)",
+                "the median depends on how long was measured",
+                "let the machine settle, warm up longer (-w), or find what changed",
+            ),
+            Self::Step => (
+                "pass times changed by 5 % or more at one moment (Pettitt's test, p < 0.017)",
+                "the median depends on when in the run that came",
+                "let the machine settle, warm up longer (-w), or find what changed",
+            ),
+            Self::ClockChange => (
+                "the speed of a core, as dependent integer steps per second, differed by more than 5 % \
+                 between moments around the rounds",
+                "differences of that size to another run say nothing of the software",
+                "fix the frequency (governor `performance`, no boost) and compare within one run only",
+            ),
+            Self::Throttled => (
+                "the processor counted throttling during rounds",
+                "the figures are those of a processor that held itself back",
+                "improve cooling or lower the power target",
+            ),
+            Self::OtherLoad => (
+                "other processes took more than 5 % of the processors' time during rounds",
+                "the figures are lower than those of an idle machine, and differ from run to run",
+                "stop other programs, or leave them a core with -t",
+            ),
+            Self::Steal => (
+                "the hypervisor gave more than 5 % of the processors' time to other machines during \
+                 rounds",
+                "the figures are those of what was left, and change with the neighbours",
+                "use a machine or an instance with processors of its own",
+            ),
+            Self::Noisy => (
+                "the standard deviation of rounds is more than 10 % of their mean",
+                "a difference to another run that is no larger may be none",
+                "measure longer rounds (--min-time) or more of them (-r)",
+            ),
+            Self::FewRounds => (
+                "fewer than five rounds were measured",
+                "the interval of the median holds it with less than 90 %, or there is none",
+                "give it -r 5 or more, and more --max-time",
+            ),
+            Self::ShortPasses => (
+                "the fastest pass is shorter than a thousand steps of the clock",
+                "the clock's own step may be more than a thousandth of a time",
+                "give it more work per pass (-p, -n, -b)",
+            ),
+            Self::WarmUpCutShort => (
+                "warm-up reached its maximum before passes were steady",
+                "the first rounds may still be slower than the others",
+                "warm up longer (-w, --min-time)",
+            ),
+            Self::CeilingUnderMeasured => (
+                "a case did more per second than the ceiling that it was held against",
+                "that ceiling is not the most that the machine can do",
+                "do not trust the share: measure the ceilings alone with `benchinf probe`",
+            ),
+            Self::AboveRating => (
+                "the fastest pass is above what the processor can do at most by its rating",
+                "it cannot be right, and nothing is claimed from it",
+                "do not use the figure: suspect the count of operations, the format, sparsity, or a \
+                 clock that was read before the work was done",
+            ),
+            Self::PartialRound => (
+                "a round was interrupted and is shorter than the others",
+                "it counts like the others and says less",
+                "go on with `benchinf run --resume`, which measures it anew",
+            ),
+            Self::Other(_) => return None,
+        };
+        Some(Explained { meaning, consequence, advice })
     }
 }

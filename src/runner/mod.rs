@@ -23,11 +23,22 @@ use crate::model::Decoder;
 use crate::model::weights::Weights;
 use crate::plan::{Plan, PlannedCase, WeightSet};
 use crate::result::Record;
-use crate::result::file::RunEnd;
+use crate::result::file::{IntervalFile, RunEnd, UnitFile};
 use crate::workload;
 
 pub use items::{Item, ItemState, items};
 pub use recorded::{begin, is_open, note_resumed, recorded, resume, run_recorded};
+
+/// What a case or probe does per second, as far as its rounds show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// What is counted.
+    pub unit: UnitFile,
+    /// The median of the rounds.
+    pub median_per_s: f64,
+    /// The interval that holds it; absent for one round.
+    pub interval: Option<IntervalFile>,
+}
 
 /// What is going on, for whoever watches.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +74,8 @@ pub enum Event<'a> {
         planned: u64,
         /// What the rest will take, as far as is known.
         remaining_ns: Option<u64>,
+        /// What its earlier rounds show; absent before the second.
+        so_far: Option<&'a Estimate>,
     },
     /// A case or probe failed; the run goes on without it.
     Failed {

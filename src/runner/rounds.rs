@@ -186,6 +186,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         item.warmed_up = true;
         if let Some(round) = &turn.round {
             item.rounds_done += 1;
+            item.so_far.add(round.passes, round.total_ns);
             let warm_up_ns = turn.warm_up.map_or(0, |warm_up| warm_up.total_ns);
             let until_round_ns = turn.begin_ns.saturating_sub(begin_ns + warm_up_ns);
             let whole_ns = until_round_ns + (self.clock.now_ns() - turn.begin_ns);
@@ -299,7 +300,10 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
             warm_up = measure::warm_up(workload, self.clock, &limits, &interrupted)?;
         }
         let id = &item.id;
-        (self.observers.watch)(Event::Round { id, round_idx, done, planned, remaining_ns });
+        let estimate = item.so_far.estimate();
+        let so_far = estimate.as_ref();
+        let event = Event::Round { id, round_idx, done, planned, remaining_ns, so_far };
+        (self.observers.watch)(event);
         let limits = match item.item {
             Item::Probe(_) => settings.probe_round(),
             Item::Case(_) => settings.round(),

@@ -288,6 +288,8 @@ fn lists_and_completions() {
     }
     assert!(stdout(&mut sandbox.benchinf("list devices")).starts_with("cpu "));
     assert!(stdout(&mut sandbox.benchinf("completions bash")).contains("_benchinf"));
+    assert!(stdout(&mut sandbox.benchinf("list metrics")).contains("median_ts  "));
+    assert!(stdout(&mut sandbox.benchinf("list warnings")).contains("other_load  "));
 }
 
 #[test]
@@ -299,4 +301,12 @@ fn progress_and_paths_go_to_standard_error_only() {
     let stderr = String::from_utf8(output.get_output().stderr.clone()).unwrap();
     assert!(stderr.ends_with("result file: out.json\n"), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "no control sequences without a terminal: {stderr:?}");
+    // Without a terminal a line says which round of all begins, unless nobody wants to know.
+    assert!(
+        stderr.contains("round 1: 0 of 4 done") && stderr.contains("round 2: 2 of 4 done"),
+        "{stderr}"
+    );
+    let output = sandbox.benchinf(&format!("{SHORT} --quiet --out quiet.json")).assert().success();
+    let stderr = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(!stderr.contains("round") && !stderr.contains("result file"), "{stderr}");
 }

@@ -36,6 +36,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "workload",
             "telemetry",
             "result",
+            "stats",
         ],
     ),
     (
@@ -54,7 +55,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("classify", &["error", "case", "measure", "result"]),
-    ("report", &["case", "units", "stats", "result", "classify"]),
+    ("report", &["error", "case", "units", "stats", "result", "classify"]),
     (
         "cli",
         &[

@@ -1,4 +1,4 @@
-//! `benchinf list devices`: the catalogue as people see it.
+//! What is built in, as people see it: the catalogue, definitions, man pages.
 
 use crate::Sandbox;
 
@@ -31,4 +31,31 @@ fn devices_with_what_is_in_doubt() {
     let (rows, legend) = catalogue.split_once("\n\n").expect("a legend");
     assert_eq!(rows.lines().count(), 1 + 72);
     assert!(legend.contains("unverified"), "{legend}");
+}
+
+fn stdout(sandbox: &Sandbox, args: &str) -> String {
+    let output = sandbox.benchinf(args).assert().success();
+    String::from_utf8(output.get_output().stdout.clone()).expect("it is text")
+}
+
+#[test]
+fn names_are_explained_and_commands_have_man_pages() {
+    let sandbox = Sandbox::new();
+    let text = stdout(&sandbox, "explain tpot noisy");
+    assert!(
+        text.starts_with("tpot (metric)\n") && text.contains("\n\nnoisy (warning)\n"),
+        "{text}"
+    );
+    let refused = sandbox.benchinf("explain noisyy").assert().code(2);
+    let words = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(words.contains("nothing is called `noisyy`: did you mean `noisy`?"), "{words}");
+    assert!(refused.get_output().stdout.is_empty());
+    assert!(stdout(&sandbox, "man").contains(".TH benchinf 1"));
+    sandbox.benchinf("man --out-dir man").assert().success();
+    let pages = std::fs::read_dir(sandbox.path("man")).unwrap().count();
+    let help = stdout(&sandbox, "--help");
+    let commands = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
+    // One for each command but `help`, and one for benchinf itself.
+    let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    assert_eq!(pages, commands.lines().filter(is_name).count(), "{commands}");
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::args::ResultArgs;
-use super::progress::ProgressLine;
-use crate::cli::{command_line, exit, print};
+use super::progress::{ProgressLine, RoundBegins};
+use crate::cli::{command_line, exit, print_report};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::report;
@@ -129,7 +129,12 @@ fn keep(mut result: ResultFile, journal: Journal, session: &Session) -> Result<E
     let text = result::seal(&mut result, key.as_ref());
     // A full disk must not cost the figures, nor a closed pipe the word about the disk.
     let written = destination.write(&text);
-    let printed = print(&report::render(std::slice::from_ref(&result), args.output.into()));
+    let results = std::slice::from_ref(&result);
+    let printed = print_report(
+        args.output.into(),
+        |format| report::render(results, format),
+        || report::render_for_terminal(results),
+    );
     let goes_on_from = journal.path().to_owned();
     let path = written.map_err(|error| Error::ResultNotWritten {
         journal: goes_on_from.clone(),
@@ -155,8 +160,8 @@ fn show(progress: &ProgressLine, event: Event) {
             progress.message(format!("loading {model} {dtype} for {kernels} kernels"));
         }
         Event::WarmUp { id } => progress.message(format!("warming up {id}")),
-        Event::Round { id, done, planned, remaining_ns, .. } => {
-            progress.round(id, done, planned, remaining_ns);
+        Event::Round { id, round_idx, done, planned, remaining_ns, so_far } => {
+            progress.round(&RoundBegins { id, round_idx, done, planned, remaining_ns, so_far });
         }
         Event::Failed { id, reason } => progress.warn(&format!("{id} failed: {reason}")),
     }

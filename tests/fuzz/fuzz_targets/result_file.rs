@@ -27,6 +27,10 @@ fuzz_target!(|bytes: &[u8]| {
         let sealed = result::seal(&mut merged, None);
         assert!(matches!(result::verify(sealed.as_bytes()), result::Verdict::Intact { .. }));
     }
+    // Digests came with the present version, so an older file is never sealed as it stands.
+    if file.format_version != result::FORMAT_VERSION {
+        return;
+    }
     let sealed = result::seal(&mut file, None);
     assert!(matches!(result::verify(sealed.as_bytes()), result::Verdict::Intact { .. }));
     result::parse(&sealed).expect("what was read can be written and read again");

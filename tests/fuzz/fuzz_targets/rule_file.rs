@@ -5,7 +5,7 @@
 
 use benchinf::classify::facts::Facts;
 use benchinf::classify::verdict::{Known, When, verdicts};
-use benchinf::classify::{load, parse};
+use benchinf::classify::{self, load, parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -18,6 +18,6 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(set) = load::parse(text, "fuzz.toml") {
         let sets = [set];
-        let _ = verdicts(&sets, When::Always, &Known::from(Facts::default()), None);
+        let _ = verdicts(&sets, When::Timeline(classify::today()), &Known::from(Facts::default()), None);
     }
 });
