@@ -42,6 +42,8 @@ pub(super) trait Simd: Copy {
     unsafe fn round(a: Self::V) -> Self::V;
     /// 2 to the power of whole numbers from −126 to 127.
     unsafe fn exp2_of_whole(a: Self::V) -> Self::V;
+    /// Asks for the line at an address, which may be any, to be brought near.
+    unsafe fn prefetch(address: *const u8);
     unsafe fn sum(a: Self::V) -> f32;
     unsafe fn greatest(a: Self::V) -> f32;
 
@@ -64,8 +66,9 @@ pub(super) trait Simd: Copy {
     /// The upper four bits of each byte.
     unsafe fn high_nibbles(bytes: Self::I) -> Self::I;
     unsafe fn splat_i32(value: i32) -> Self::I;
-    /// What [`Simd::add_offset_products`] adds to, where all of its `signed` bytes have this sum.
-    unsafe fn start_of_offset_sums(sum_of_signed: i32) -> Self::I;
+    /// What [`Simd::add_offset_products`] adds to, where −128 times the sum of all of its `signed`
+    /// bytes stands at `offset`.
+    unsafe fn start_of_offset_sums(offset: *const u32) -> Self::I;
     /// Adds to each integer the products of four bytes, which stand for the numbers 128 below
     /// them, with four signed bytes from −127 to 127. Sums are right once all products are added.
     unsafe fn add_offset_products(offset: Self::I, signed: Self::I, sums: Self::I) -> Self::I;
@@ -289,6 +292,9 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn prefetch(_: *const u8) {}
+
+    #[inline(always)]
     unsafe fn sum(a: Self::V) -> f32 {
         a.iter().sum()
     }
@@ -353,7 +359,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn start_of_offset_sums(_: i32) -> Self::I {
+    unsafe fn start_of_offset_sums(_: *const u32) -> Self::I {
         [0; 8]
     }
 
@@ -433,7 +439,7 @@ mod x86 {
 
                 const LANES: usize = 16;
                 const TILE_ROWS: usize = 12;
-                const BYTE_TILE_ROWS: usize = 6;
+                const BYTE_TILE_ROWS: usize = 12;
                 const HAS_BF16_DOT: bool = $has_bf16_dot;
 
                 #[inline(always)]
@@ -501,6 +507,12 @@ mod x86 {
                 unsafe fn exp2_of_whole(a: __m512) -> __m512 {
                     // SAFETY: see above.
                     unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), a) }
+                }
+
+                #[inline(always)]
+                unsafe fn prefetch(address: *const u8) {
+                    // SAFETY: reads nothing.
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
                 }
 
                 #[inline(always)]
@@ -579,9 +591,9 @@ mod x86 {
                 }
 
                 #[inline(always)]
-                unsafe fn start_of_offset_sums(sum_of_signed: i32) -> __m512i {
+                unsafe fn start_of_offset_sums(offset: *const u32) -> __m512i {
                     // SAFETY: see above.
-                    unsafe { _mm512_set1_epi32($bytes::start(sum_of_signed)) }
+                    unsafe { $bytes::start(offset) }
                 }
 
                 #[inline(always)]
@@ -637,9 +649,13 @@ mod x86 {
         use std::arch::x86_64::*;
 
         /// Offset bytes are multiplied as they are, 128 above their numbers.
+        ///
+        /// # Safety
+        /// The machine has AVX-512 F, and the word can be read.
         #[inline(always)]
-        pub fn start(sum_of_signed: i32) -> i32 {
-            -128 * sum_of_signed
+        pub unsafe fn start(offset: *const u32) -> __m512i {
+            // SAFETY: by the caller.
+            unsafe { _mm512_set1_epi32(offset.cast::<i32>().read_unaligned()) }
         }
 
         /// # Safety
@@ -659,9 +675,13 @@ mod x86 {
         use std::arch::x86_64::*;
 
         /// Offset bytes are made the numbers they stand for.
+        ///
+        /// # Safety
+        /// The machine has AVX-512 F.
         #[inline(always)]
-        pub fn start(_: i32) -> i32 {
-            0
+        pub unsafe fn start(_: *const u32) -> __m512i {
+            // SAFETY: by the caller.
+            unsafe { _mm512_setzero_si512() }
         }
 
         /// For `a` up to 128.
@@ -785,6 +805,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn prefetch(address: *const u8) {
+            // SAFETY: reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn sum(a: __m256) -> f32 {
             // SAFETY: see above.
             unsafe {
@@ -865,7 +891,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn start_of_offset_sums(_: i32) -> __m256i {
+        unsafe fn start_of_offset_sums(_: *const u32) -> __m256i {
             // SAFETY: see above. Offset bytes are made the numbers they stand for.
             unsafe { _mm256_setzero_si256() }
         }

@@ -35,8 +35,8 @@ use crate::kernels::simd::{Kernel, Products, Simd, dispatch, exp, has_bf16_dot};
 
 /// Bytes of a panel that pass through the first cache at a time, while rows go by.
 const STEP_BYTES: usize = 24 << 10;
-/// Rows of a block: with a step of activations in f32 some 150 KiB, beside as many sums.
-const BLOCK_ROWS: usize = 192;
+/// Rows of a block: with a step of activations in f32 some 300 KiB, beside 200 of sums.
+const BLOCK_ROWS: usize = 384;
 /// Panels whose sums a block holds.
 const BLOCK_PANELS: usize = 4;
 /// Tasks per thread that even out threads of different speed.
@@ -319,43 +319,47 @@ impl Kernel for PackActivations<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let n_rows = self.x.len() / self.n_in;
-        for (row, values) in self.x.chunks_exact(self.n_in).enumerate() {
-            let words = self.packed[row..].iter_mut().step_by(n_rows);
-            match self.order {
-                Activations::Bf16Pairs if S::HAS_BF16_DOT => {
-                    for (word, pair) in words.zip(values.chunks(2)) {
-                        let second = pair.get(1).map_or(0, |&second| round_to_bf16(second));
-                        *word = round_to_bf16(pair[0]) | second << 16;
+        let row = |row: usize| &self.x[row * self.n_in..][..self.n_in];
+        match self.order {
+            Activations::Bf16Pairs if S::HAS_BF16_DOT => {
+                for (step, words) in self.packed.chunks_exact_mut(n_rows).enumerate() {
+                    for (i, word) in words.iter_mut().enumerate() {
+                        let second = row(i).get(2 * step + 1).map_or(0, |&x| round_to_bf16(x));
+                        *word = round_to_bf16(row(i)[2 * step]) | second << 16;
                     }
                 }
-                Activations::Floats | Activations::Bf16Pairs => {
-                    // What is beyond the last value is 0, as are the weights there.
-                    for (i, word) in words.enumerate() {
-                        *word = values.get(i).map_or(0, |value| value.to_bits());
+            }
+            Activations::Floats | Activations::Bf16Pairs => {
+                for (position, words) in self.packed.chunks_exact_mut(n_rows).enumerate() {
+                    // What is beyond the last position is 0, as are the weights there.
+                    for (i, word) in words.iter_mut().enumerate() {
+                        *word = row(i).get(position).map_or(0, |value| value.to_bits());
                     }
                 }
-                Activations::Bytes => {
-                    let blocks = self.packed.chunks_exact_mut(BYTE_BLOCK_WORDS);
-                    let of_row = blocks.skip(row).step_by(n_rows);
-                    for (block, values) in of_row.zip(values.chunks(BLOCK)) {
-                        // SAFETY: by the caller.
-                        unsafe { quantise::<S>(values, block) };
-                    }
+            }
+            Activations::Bytes => {
+                for (i, block) in self.packed.chunks_exact_mut(BYTE_BLOCK_WORDS).enumerate() {
+                    let values = &row(i % n_rows)[i / n_rows * BLOCK..];
+                    // SAFETY: by the caller.
+                    unsafe { quantise::<S>(&values[..values.len().min(BLOCK)], block) };
                 }
-                Activations::Integers => {
-                    let blocks = self.packed.chunks_exact_mut(INTEGER_BLOCK_WORDS);
-                    let of_row = blocks.skip(row).step_by(n_rows);
-                    for (block, values) in of_row.zip(values.chunks(INTEGERS)) {
-                        let mut bytes = [0; INTEGERS];
-                        bytes.iter_mut().zip(values).for_each(|(to, &x)| *to = x as i8 as u8);
-                        block[0] = sum_of_bytes(&bytes) as u32;
-                        words_of(&bytes, &mut block[1..]);
-                    }
+            }
+            Activations::Integers => {
+                for (i, block) in self.packed.chunks_exact_mut(INTEGER_BLOCK_WORDS).enumerate() {
+                    let values = row(i % n_rows)[i / n_rows * INTEGERS..].iter().take(INTEGERS);
+                    let mut bytes = [0; INTEGERS];
+                    let whole = values.map(|x| (x + WHOLE).to_bits() as u8);
+                    bytes.iter_mut().zip(whole).for_each(|(to, byte)| *to = byte);
+                    block[0] = (-128 * sum_of_bytes(&bytes)) as u32;
+                    words_of(&bytes, &mut block[1..]);
                 }
             }
         }
     }
 }
+
+/// Adding 1.5 · 2²³ leaves a whole number, whose last byte is the last of the sum's bits.
+const WHOLE: f32 = 12_582_912.0;
 
 /// Rounds a block of activations to bytes from −127 to 127 with a common scale, and writes them
 /// as [`BYTE_BLOCK_WORDS`] says.
@@ -364,8 +368,6 @@ impl Kernel for PackActivations<'_> {
 /// The machine has the instructions of `S`.
 #[inline(always)]
 unsafe fn quantise<S: Simd>(values: &[f32], block: &mut [u32]) {
-    // Adding 1.5 · 2²³ leaves a whole number, whose last byte is the last of the sum's bits.
-    const WHOLE: f32 = 12_582_912.0;
     let mut padded = [0.0_f32; BLOCK];
     padded[..values.len()].copy_from_slice(values);
     // SAFETY: by the caller; blocks are whole vectors.
@@ -390,7 +392,7 @@ unsafe fn quantise<S: Simd>(values: &[f32], block: &mut [u32]) {
     let sum = sum_of_bytes(&bytes);
     block[0] = scale.to_bits();
     block[1] = (scale * sum as f32).to_bits();
-    block[2] = sum as u32;
+    block[2] = (-128 * sum) as u32;
     words_of(&bytes, &mut block[3..]);
 }
 
@@ -450,7 +452,19 @@ impl<F: Step> Kernel for Block<'_, F> {
         };
         for begin in (0..self.depth).step_by(step) {
             let depth = step.min(self.depth - begin);
+            let step_bytes = |depth: usize| depth.div_ceil(F::DEPTH) * F::BYTES;
             for (i, panel) in self.panels.clone().enumerate() {
+                // What comes next is brought near, a part with each tile.
+                let (next, at) = match panel + 1 < self.panels.end {
+                    true => (panel + 1, begin),
+                    false => (self.panels.start, begin + depth),
+                };
+                let mut ahead =
+                    self.linear.panels.panel(next).as_ptr().wrapping_add(step_bytes(at));
+                let lines_per_tile = match n_tiles {
+                    0 | 1 => 0,
+                    _ => step_bytes(depth).div_ceil(64 * n_tiles),
+                };
                 let panel = self.linear.panels.panel(panel);
                 for first in (self.rows.clone()).step_by(self.tile_rows) {
                     let rows = self.tile_rows.min(self.rows.end - first);
@@ -468,6 +482,10 @@ impl<F: Step> Kernel for Block<'_, F> {
                     // SAFETY: the packed rows of the tile reach over the depth, and the sums over
                     // all of its rows and columns; `dispatch` saw to the instructions.
                     unsafe {
+                        for _ in 0..lines_per_tile {
+                            S::prefetch(ahead);
+                            ahead = ahead.wrapping_add(64);
+                        }
                         tile_of_rows::<S, F>(rows, operands, |rows| Spacing {
                             row: words_of_row(F::ACTIVATIONS),
                             depth: rows,

@@ -43,7 +43,8 @@ pub(in crate::kernels) enum Activations {
     Bf16Pairs,
     /// Bytes in blocks of 32 positions that share a scale: [`BYTE_BLOCK_WORDS`].
     Bytes,
-    /// Whole numbers from −127 to 127 as bytes, in blocks of 256: the sum of each, and the bytes.
+    /// Whole numbers from −127 to 127 as bytes, in blocks of 256: −128 times the sum of each,
+    /// and the bytes.
     Integers,
 }
 
@@ -59,7 +60,7 @@ impl Activations {
 }
 
 /// Words of a block of [`Activations::Bytes`]: the scale; the scale times the sum of the bytes;
-/// that sum, as an integer; and the bytes.
+/// −128 times that sum, as an integer; and the bytes.
 pub(super) const BYTE_BLOCK_WORDS: usize = 3 + BLOCK / 4;
 /// Positions in a block of [`Activations::Integers`].
 pub(super) const INTEGERS: usize = 256;
@@ -289,7 +290,7 @@ impl<const DOT: bool> Step for Bf16<DOT> {
 }
 
 /// Sums of the products of `n_groups` groups of four positions: rows of activations in bytes,
-/// which begin at `a` with their sum, times what `weights` gives for each group, by `add`.
+/// after the word at `a` that sums start from, times what `weights` gives for each group, by `add`.
 ///
 /// # Safety
 /// As [`tile`] asks.
@@ -298,16 +299,14 @@ unsafe fn block_sums<S: Simd, const ROWS: usize>(
     a: *const u32,
     row_words: usize,
     n_groups: usize,
-    start: impl Fn(i32) -> S::I,
+    start: impl Fn(*const u32) -> S::I,
     weights: impl Fn(usize) -> [S::I; 2],
     add: impl Fn(S::I, S::I, S::I) -> S::I,
 ) -> [[S::I; 2]; ROWS] {
     // SAFETY: by the caller.
     unsafe {
-        let mut sums: [[S::I; 2]; ROWS] = std::array::from_fn(|row| {
-            let sum_of_bytes = *a.add(row * row_words) as i32;
-            [start(sum_of_bytes); 2]
-        });
+        let mut sums: [[S::I; 2]; ROWS] =
+            std::array::from_fn(|row| [start(a.add(row * row_words)); 2]);
         for group in 0..n_groups {
             let weights = weights(group);
             for (row, sums) in sums.iter_mut().enumerate() {
@@ -356,7 +355,7 @@ impl Step for Q8_0 {
                 a.add(2),
                 spacing.row,
                 BLOCK / 4,
-                |sum| S::start_of_offset_sums(sum),
+                |offset| S::start_of_offset_sums(offset),
                 |group| {
                     let weights = weights.add(4 * PANEL * group);
                     [S::load_bytes(weights), S::load_bytes(weights.add(4 * S::LANES))]
@@ -456,7 +455,7 @@ impl Step for Int8 {
                 a,
                 spacing.row,
                 depth / 4,
-                |sum| S::start_of_offset_sums(sum),
+                |offset| S::start_of_offset_sums(offset),
                 |group| {
                     let weights = b.add(4 * (PANEL * group + column));
                     [S::load_bytes(weights), S::load_bytes(weights.add(4 * S::LANES))]
