@@ -66,12 +66,12 @@ fn dtypes(args: &RunArgs) -> Vec<Dtype> {
     if !args.dtype.is_empty() {
         return args.dtype.clone();
     }
-    let (dtype, reason) = match (args.device, Instructions::detect()) {
-        (DeviceSpec::Cpu, Instructions::Avx512Bf16) => {
+    let (dtype, reason) = match args.device {
+        DeviceSpec::Cpu if Instructions::Avx512Bf16.is_available() => {
             (Dtype::BF16, "this processor multiplies bf16")
         }
-        (DeviceSpec::Cpu, _) => (Dtype::F32, "this processor has no products of bf16"),
-        (DeviceSpec::Cuda { .. }, _) => (Dtype::BF16, "every supported GPU multiplies bf16"),
+        DeviceSpec::Cpu => (Dtype::F32, "this processor has no products of bf16"),
+        DeviceSpec::Cuda { .. } => (Dtype::BF16, "every supported GPU multiplies bf16"),
     };
     if !args.result.quiet {
         say(&format!("dtype {dtype}: {reason}; --dtype chooses another"));

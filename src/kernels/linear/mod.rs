@@ -35,6 +35,10 @@ use crate::kernels::simd::{Kernel, Products, Simd, dispatch, exp, has_bf16_dot};
 
 /// Bytes of a panel that pass through the first cache at a time, while rows go by.
 const STEP_BYTES: usize = 24 << 10;
+/// Positions of a panel that are widened at a time: as many bytes as a step of f32.
+const WIDENED_DEPTH: usize = STEP_BYTES / (PANEL * 4);
+/// Tiles of rows from which on it pays to widen a step of a panel before they pass.
+const TILES_TO_WIDEN: usize = 3;
 /// Rows of a block: with a step of activations in f32 some 300 KiB, beside 200 of sums.
 const BLOCK_ROWS: usize = 384;
 /// Panels whose sums a block holds.
@@ -69,8 +73,9 @@ pub struct Scratch {
 }
 
 thread_local! {
-    /// Sums of the task under way, which stay in the caches of the thread's core.
-    static SUMS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Sums of the task under way, which stay in the caches of the thread's core; and a step of a
+    /// panel in f32.
+    static WORK: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 /// What becomes of the outputs of a product.
@@ -225,9 +230,12 @@ impl Linear {
         let (activations, y) = (&scratch.activations, Chunks::new(y));
         pool.run(cut.n_tasks(), &|i| {
             let (rows, panels) = cut.task(i);
-            SUMS.with_borrow_mut(|sums| {
+            WORK.with_borrow_mut(|(sums, widened)| {
                 if sums.len() < n_sums {
                     sums.resize(n_sums, 0.0);
+                }
+                if F::WIDENS {
+                    widened.resize(WIDENED_DEPTH * PANEL, 0.0);
                 }
                 let block = Block::<F> {
                     linear: self,
@@ -238,6 +246,7 @@ impl Linear {
                     rows,
                     panels,
                     sums,
+                    widened,
                     y: &y,
                     store,
                     format: std::marker::PhantomData,
@@ -431,6 +440,8 @@ struct Block<'a, F> {
     panels: Range<usize>,
     /// At least `rows × panels × 32`.
     sums: &'a mut [f32],
+    /// Room for [`WIDENED_DEPTH`] positions of a panel, if the format is widened.
+    widened: &'a mut [f32],
     y: &'a Chunks<'a, f32>,
     store: Store,
     format: std::marker::PhantomData<F>,
@@ -445,9 +456,12 @@ impl<F: Step> Kernel for Block<'_, F> {
     unsafe fn run<S: Simd>(self) {
         let columns = self.panels.len() * PANEL;
         let n_tiles = self.rows.len().div_ceil(self.tile_rows);
+        let is_dot = matches!(F::ACTIVATIONS, Activations::Bf16Pairs) && S::HAS_BF16_DOT;
+        let widens = F::WIDENS && !is_dot && n_tiles >= TILES_TO_WIDEN;
         // A single tile of rows has nothing to keep a part of a panel for.
         let step = match n_tiles {
             0 | 1 => self.depth,
+            _ if widens => WIDENED_DEPTH.min(self.depth),
             _ => (STEP_BYTES / F::BYTES * F::DEPTH).min(self.depth),
         };
         for begin in (0..self.depth).step_by(step) {
@@ -465,7 +479,11 @@ impl<F: Step> Kernel for Block<'_, F> {
                     0 | 1 => 0,
                     _ => step_bytes(depth).div_ceil(64 * n_tiles),
                 };
-                let panel = self.linear.panels.panel(panel);
+                let panel = &self.linear.panels.panel(panel)[step_bytes(begin)..];
+                if widens {
+                    // SAFETY: the panel reaches over the depth, and there is room for a step.
+                    unsafe { F::widen::<S>(panel.as_ptr(), depth, self.widened.as_mut_ptr()) };
+                }
                 for first in (self.rows.clone()).step_by(self.tile_rows) {
                     let rows = self.tile_rows.min(self.rows.end - first);
                     let words = row_words(F::ACTIVATIONS, begin, S::HAS_BF16_DOT);
@@ -473,7 +491,7 @@ impl<F: Step> Kernel for Block<'_, F> {
                     let c = (first - self.rows.start) * columns + i * PANEL;
                     let operands = Operands {
                         a: self.activations[a..].as_ptr(),
-                        b: panel[begin / F::DEPTH * F::BYTES..].as_ptr(),
+                        b: if widens { self.widened.as_ptr().cast() } else { panel.as_ptr() },
                         depth,
                         c: self.sums[c..].as_mut_ptr(),
                         c_stride: columns,
@@ -486,10 +504,13 @@ impl<F: Step> Kernel for Block<'_, F> {
                             S::prefetch(ahead);
                             ahead = ahead.wrapping_add(64);
                         }
-                        tile_of_rows::<S, F>(rows, operands, |rows| Spacing {
-                            row: words_of_row(F::ACTIVATIONS),
-                            depth: rows,
-                        });
+                        let spacing =
+                            |rows| Spacing { row: words_of_row(F::ACTIVATIONS), depth: rows };
+                        if widens {
+                            tile_of_rows::<S, F32>(rows, operands, spacing);
+                        } else {
+                            tile_of_rows::<S, F>(rows, operands, spacing);
+                        }
                     }
                 }
             }

@@ -76,6 +76,17 @@ pub(in crate::kernels) trait Step {
     /// Positions of the depth come in multiples of these; the last step may have fewer than others.
     const DEPTH_UNIT: usize = Self::DEPTH;
     const ACTIVATIONS: Activations;
+    /// Whether many rows of activations are better multiplied by a copy of the weights in f32, as
+    /// long as pairs of bf16 are not multiplied as such.
+    const WIDENS: bool = false;
+
+    /// Writes `depth` positions of the panel's step at `b` as f32, 32 for each.
+    ///
+    /// # Safety
+    /// As [`tile`] asks, and `to` can hold them.
+    unsafe fn widen<S: Simd>(_b: *const u8, _depth: usize, _to: *mut f32) {
+        unreachable!("only formats that say so are widened")
+    }
 
     /// Adds the products of one step of `depth` positions to `sums`: rows of activations at `a`
     /// times the two vectors of weights that begin `column` columns into the panel's step at `b`.
@@ -233,6 +244,15 @@ impl Step for F16 {
     const DEPTH: usize = 1;
     const BYTES: usize = PANEL * 2;
     const ACTIVATIONS: Activations = Activations::Floats;
+    const WIDENS: bool = true;
+
+    #[inline(always)]
+    unsafe fn widen<S: Simd>(b: *const u8, depth: usize, to: *mut f32) {
+        for at in (0..depth * PANEL).step_by(S::LANES) {
+            // SAFETY: by the caller.
+            unsafe { S::store(to.add(at), S::load_f16(b.cast::<u16>().add(at))) };
+        }
+    }
 
     #[inline(always)]
     unsafe fn step<S: Simd, const ROWS: usize>(
