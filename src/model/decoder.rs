@@ -53,6 +53,13 @@ impl StockDecoder {
         let rope = RopeTable::new(config, n_positions, embedding.dtype(), weights.device())
             .map_err(Error::engine("computing rotary embeddings"))?;
         let (config, dtype) = (config.clone(), weights.dtype());
+        // Rows are looked up in what was quantised, as in files of that format.
+        let embedding = match block_format(dtype) {
+            None => embedding,
+            Some(blocks) => quantised(&embedding, blocks)
+                .and_then(|blocks| blocks.dequantize(weights.device()))
+                .map_err(quantising)?,
+        };
         Ok(Self { config, dtype, embedding, blocks, norm, head, rope })
     }
 
@@ -415,14 +422,9 @@ impl Linear {
     }
 
     fn from_parts(weight: Tensor, bias: Option<Tensor>, dtype: Dtype) -> CrateResult<Self> {
-        let blocks = match dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => None,
-            Dtype::Q8_0 => Some(GgmlDType::Q8_0),
-            Dtype::Q4K => Some(GgmlDType::Q4K),
-        };
-        let weight = match blocks {
+        let weight = match block_format(dtype) {
             None => Weight::Plain(weight),
-            Some(blocks) => QTensor::quantize(&weight.contiguous().map_err(quantising)?, blocks)
+            Some(blocks) => quantised(&weight, blocks)
                 .and_then(|weight| QMatMul::from_arc(weight.into()))
                 .map(Weight::Blocks)
                 .map_err(quantising)?,
@@ -444,6 +446,19 @@ impl Linear {
             None => Ok(y),
         }
     }
+}
+
+/// The engine's word for a format of blocks.
+fn block_format(dtype: Dtype) -> Option<GgmlDType> {
+    match dtype {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 => None,
+        Dtype::Q8_0 => Some(GgmlDType::Q8_0),
+        Dtype::Q4K => Some(GgmlDType::Q4K),
+    }
+}
+
+fn quantised(weight: &Tensor, blocks: GgmlDType) -> Result<QTensor> {
+    QTensor::quantize(&weight.contiguous()?, blocks)
 }
 
 fn quantising(error: candle_core::Error) -> Error {

@@ -43,7 +43,7 @@ fn command_lines() {
         ("-m tiny -p 5-1", "runs downwards"),
         ("-m tiny -pg 5", "`5` is not two numbers such as 512,128"),
         ("-m tiny -pg 0,4", "-pg 0,4: a request has at least 1 prompt token"),
-        ("-m tiny --dtype q5", "`q5` is not one of f32, f16, bf16"),
+        ("-m tiny --dtype q5", "`q5` is not one of f32, f16, bf16, q8_0, q4_k"),
         ("-m tiny --device tpu", "`tpu` is not one of cpu, cuda, cuda:N"),
         ("-m tiny --min-time 5x", "`5x` is not a time"),
         ("-m tiny --frobnicate", "unexpected argument"),

@@ -21,5 +21,5 @@ pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
     };
     let (threads, resources) = (threads(&args.threads), resources(args.device));
     let plan = Plan::of_probes(&args.dtype, &threads, settings, resources)?;
-    session::start(&plan, &args.result)
+    session::start(&plan, &args.result, None)
 }

@@ -7,7 +7,7 @@ use super::args::{RunArgs, nanoseconds, values};
 use super::session;
 use crate::axis::Axis;
 use crate::case::{DeviceSpec, Dtype, Kernels};
-use crate::cli::{print, say};
+use crate::cli::print;
 use crate::device::Device;
 use crate::error::Result;
 use crate::kernels::Instructions;
@@ -25,7 +25,7 @@ pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
         print(&dry_run(&plan, &session::destination(&plan, &args.result)?))?;
         return Ok(ExitCode::SUCCESS);
     }
-    session::start(&plan, &args.result)
+    session::start(&plan, &args.result, dtypes(&args).1)
 }
 
 fn plan(args: &RunArgs) -> Result<Plan> {
@@ -40,7 +40,7 @@ fn plan(args: &RunArgs) -> Result<Plan> {
     models.iter().try_for_each(Weights::check)?;
     let axes = Axes {
         models,
-        dtypes: dtypes(args),
+        dtypes: dtypes(args).0,
         kernels: kernels(&args.kernels, args.device),
         n_threads: threads(&args.threads),
         n_prompts: values(&args.n_prompt),
@@ -61,10 +61,10 @@ fn plan(args: &RunArgs) -> Result<Plan> {
     Plan::new(axes, settings, resources(args.device))
 }
 
-/// The formats asked for, or the one that the processor is best at, with a word on why.
-fn dtypes(args: &RunArgs) -> Vec<Dtype> {
+/// The formats asked for, or the one that the processor is best at, with the reason.
+fn dtypes(args: &RunArgs) -> (Vec<Dtype>, Option<String>) {
     if !args.dtype.is_empty() {
-        return args.dtype.clone();
+        return (args.dtype.clone(), None);
     }
     let (dtype, reason) = match args.device {
         DeviceSpec::Cpu if Instructions::Avx512Bf16.is_available() => {
@@ -73,10 +73,7 @@ fn dtypes(args: &RunArgs) -> Vec<Dtype> {
         DeviceSpec::Cpu => (Dtype::F32, "this processor has no products of bf16"),
         DeviceSpec::Cuda { .. } => (Dtype::BF16, "every supported GPU multiplies bf16"),
     };
-    if !args.result.quiet {
-        say(&format!("dtype {dtype}: {reason}; --dtype chooses another"));
-    }
-    vec![dtype]
+    (vec![dtype], Some(format!("dtype {dtype}: {reason}; --dtype chooses another")))
 }
 
 /// The kernels asked for, or the fastest ones that the device has.

@@ -23,12 +23,15 @@ pub(super) fn destination(plan: &Plan, args: &ResultArgs) -> Result<Destination>
     }
 }
 
-/// Runs a plan.
-pub(super) fn start(plan: &Plan, args: &ResultArgs) -> Result<ExitCode> {
+/// Runs a plan, with a word on what was chosen for the user.
+pub(super) fn start(plan: &Plan, args: &ResultArgs, chosen: Option<String>) -> Result<ExitCode> {
     let mut destination = destination(plan, args)?;
     let key = args.sign_key.as_deref().map(SigningKey::read).transpose()?;
     let mut journal = destination.prepare()?;
     let progress = ProgressLine::new(args.quiet);
+    if let Some(chosen) = chosen {
+        progress.say(&chosen);
+    }
     let begun = runner::begin(plan, command_line(), &mut journal, &mut |e| show(&progress, e));
     match begun {
         Ok(assembly) => {
