@@ -44,7 +44,8 @@ fn text(records: &[ClassificationRecord]) -> String {
 
 /// Several devices under the same rules.
 fn side_by_side(records: &[ClassificationRecord]) -> String {
-    let names = records.iter().map(|record| record.device.as_str());
+    let names: Vec<String> = records.iter().map(|record| name_among(record, records)).collect();
+    let names = names.iter().map(String::as_str);
     let header: Vec<&str> =
         ["rule set", "from", "status", "paragraph"].into_iter().chain(names).collect();
     let header: Vec<String> = header.into_iter().map(plain).collect();
@@ -61,6 +62,15 @@ fn side_by_side(records: &[ClassificationRecord]) -> String {
         table.add_row(cells.iter().map(|cell| plain(cell)));
     }
     format!("{table}\n\n")
+}
+
+/// A device's name, with its files where another is called the same.
+fn name_among(record: &ClassificationRecord, records: &[ClassificationRecord]) -> String {
+    let is_alone = records.iter().filter(|other| other.device == record.device).count() == 1;
+    match is_alone || record.files.is_empty() {
+        true => record.device.clone(),
+        false => format!("{} ({})", record.device, record.files.join(", ")),
+    }
 }
 
 /// One device under the rules of a day, or under every version.

@@ -1,6 +1,7 @@
 //! What takes turns in a run, and how far each has come.
 
 use crate::plan::Plan;
+use crate::probe::ProbeKind;
 use crate::result::file::{OutcomeFile, UnitFile};
 use crate::result::{self, ResultFile};
 use crate::runner::Estimate;
@@ -95,9 +96,9 @@ pub fn items(plan: &Plan, file: Option<&ResultFile>) -> Vec<ItemState> {
     let probes = plan.probes.iter().enumerate().map(|(i, planned)| {
         let (id, n_threads) = (planned.probe.id(), planned.probe.n_threads);
         let work = plan.probe_sizes.work(planned.probe.kind);
-        let counted = match work.flops.0 {
-            0 => (UnitFile::BytesPerS, work.bytes.0),
-            flops => (UnitFile::FlopsPerS, flops),
+        let counted = match planned.probe.kind {
+            ProbeKind::Gemm { .. } => (UnitFile::FlopsPerS, work.flops.0),
+            ProbeKind::Memory { .. } => (UnitFile::BytesPerS, work.bytes.0),
         };
         ItemState::new(Item::Probe(i), id, n_threads, &planned.skip, counted)
     });

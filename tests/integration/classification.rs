@@ -340,6 +340,8 @@ fn several_files_are_one_device_only_if_they_are_of_one_run_or_the_user_says_so(
         assert_eq!(record["files"].as_array().unwrap().len(), 1);
         assert_eq!(record["one_device"], "one_run");
     }
+    let text = stdout(&sandbox, &format!("classify other.json {run}"));
+    assert!(text.contains("| Intel(R) Xeon(R) Processor (other.json) |"), "{text}");
     let args = format!("--one-device other.json {run}");
     let records = json(&sandbox, &args);
     assert_eq!((records.len(), &records[0]["one_device"]), (1, &"declared".into()));

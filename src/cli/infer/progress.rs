@@ -54,10 +54,17 @@ fn rate(so_far: &Estimate) -> String {
         UnitFile::BytesPerS => bytes_per_s_text(per_s),
         _ => format!("{} t/s", significant(per_s)),
     };
+    let median = number(so_far.median_per_s);
+    let unit = median.rsplit_once(' ').map_or("", |(_, unit)| unit);
+    // The unit once, unless an end of the interval needs another.
+    let end = |per_s: f64| {
+        let text = number(per_s);
+        text.strip_suffix(unit).map_or(text.clone(), |bare| bare.trim_end().to_owned())
+    };
     let interval = so_far.interval.as_ref().map_or_else(String::new, |interval| {
-        format!(" [{}, {}]", number(interval.lower), number(interval.upper))
+        format!(" [{}, {}]", end(interval.lower), end(interval.upper))
     });
-    format!("{}{interval}", number(so_far.median_per_s))
+    format!("{median}{interval}")
 }
 
 impl ProgressLine {
@@ -145,7 +152,7 @@ mod tests {
             remaining_ns: Some(21_000_000_000),
             so_far: Some(&so_far),
         };
-        let live = "tiny/tg4, round 3: 50.0 t/s [47.0 t/s, 51.5 t/s], 21.0 s left";
+        let live = "tiny/tg4, round 3: 50.0 t/s [47.0, 51.5], 21.0 s left";
         assert_eq!(live_text(&begins), live);
         assert_eq!(plain_text(&begins), "round 3: 14 of 35 done, 21.0 s left");
         begins = RoundBegins { round_idx: 0, done: 0, remaining_ns: None, so_far: None, ..begins };
