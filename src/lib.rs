@@ -17,6 +17,7 @@ pub mod axis;
 pub mod case;
 pub mod classify;
 pub mod cli;
+pub mod compare;
 pub mod error;
 pub mod histogram;
 pub mod machine;

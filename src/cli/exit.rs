@@ -6,8 +6,12 @@ use crate::error::Error;
 
 /// The run finished, but a case of it failed or none was measured; or the engine itself failed.
 pub(super) const FAILED: u8 = 1;
+/// A comparison shows that something is slower.
+pub(super) const SLOWER: u8 = 1;
 /// The command line, or a file it names, cannot be used.
 pub(super) const USAGE: u8 = 2;
+/// A comparison leaves something open, and was told to fail on that.
+pub(super) const UNSURE: u8 = 3;
 /// Stopped by Ctrl-C; what was measured is in the result file. 128 + SIGINT, as shells have it.
 #[cfg_attr(not(feature = "infer"), expect(dead_code))]
 pub(super) const INTERRUPTED: u8 = 130;

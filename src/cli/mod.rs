@@ -3,6 +3,7 @@
 
 mod args;
 mod classify;
+mod compare;
 mod exit;
 #[cfg(feature = "infer")]
 mod infer;
@@ -46,10 +47,12 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Command::Merge(args) => merge::run(args),
         Command::Keygen(args) => keygen::run(args),
         Command::Classify(args) => classify::run(*args),
+        Command::Compare(args) => compare::run(args),
         Command::Schema { of } => {
             print(&match of {
                 SchemaOf::Result => crate::result::schema(),
                 SchemaOf::Classification => crate::classify::schema(),
+                SchemaOf::Comparison => crate::compare::schema(),
             })?;
             Ok(ExitCode::SUCCESS)
         }

@@ -54,12 +54,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("classify", &["error", "case", "measure", "result"]),
-    ("report", &["case", "units", "stats", "result", "classify"]),
+    ("compare", &["error", "stats", "measure", "result"]),
+    ("report", &["case", "units", "stats", "result", "classify", "compare"]),
     (
         "cli",
         &[
             "axis", "error", "case", "units", "plan", "model", "device", "workload", "runner",
-            "result", "classify", "report", "cli",
+            "result", "classify", "compare", "report", "cli",
         ],
     ),
 ];
