@@ -20,6 +20,9 @@ const LOAD_ALIKE_WITHIN: f64 = 0.05;
 /// Readings of a side's clocks that are looked at, spread over its rounds.
 const N_READINGS: usize = 128;
 
+/// Keys of the environment that change from one hour to the next.
+const PASSING: [&str; 3] = ["load_average_1min", "memory_available_bytes", "clock_resolution_ns"];
+
 /// Kinds that never make a verdict `unsure`, and so need no leave.
 const NOTED: [DifferenceKind; 2] = [DifferenceKind::InjectedSlowdown, DifferenceKind::Unfinished];
 
@@ -137,7 +140,8 @@ impl Found<'_> {
         }
     }
 
-    /// In what a file is unlike the first one.
+    /// In what a file is unlike the first one. What one of them does not tell, as older files do
+    /// not, is not known to differ.
     fn unlike(
         &mut self,
         first: &ResultFile,
@@ -145,36 +149,27 @@ impl Found<'_> {
         other: &ResultFile,
         across: &[String],
     ) {
-        let is_one_format = first.format_version == other.format_version;
-        let mut add = |kind, path: &str, a: &Value, b: &Value| {
-            // What an older format did not tell is not known to differ.
-            if is_one_format || !(a.is_null() || b.is_null()) {
-                let (a, b) = (value_text(a), value_text(b));
-                self.add(
-                    kind,
-                    format!("{path} differs: {a} in the base, {b} in the {} side", side.name()),
-                );
-            }
-        };
-        for (path, a, b) in unlike_keys(&first.environment, &other.environment, "environment") {
-            let key = path.trim_start_matches("environment.");
-            // What changes from one hour to the next, and what says why something is absent.
-            let passing = ["load_average_1min", "memory_available_bytes", "clock_resolution_ns"]
-                .contains(&key);
-            if passing || key.starts_with("unavailable") {
-                continue;
-            }
+        for unlike in unlike_keys(&first.environment, &other.environment, "environment") {
+            let key = unlike.path.trim_start_matches("environment.");
+            let is_passing = PASSING.contains(&key) || key.starts_with("unavailable");
+            // A processor without a name may be any.
+            let is_known = unlike.is_known() || key == "cpu.model";
             let kind = match key.starts_with("cpu.") || key == "memory_bytes" {
                 true => DifferenceKind::Machine,
                 false => DifferenceKind::System,
             };
-            add(kind, &path, &a, &b);
+            if is_known && !is_passing {
+                self.add(kind, unlike.message(side));
+            }
         }
         let is_known_commit = first.tool.dirty == Some(false) && other.tool.dirty == Some(false);
-        for (path, a, b) in unlike_keys(&first.tool, &other.tool, "tool") {
+        for unlike in unlike_keys(&first.tool, &other.tool, "tool") {
             // Of a clean commit, binaries built twice may differ and are the same program.
-            if path != "tool.binary_sha256" || !is_known_commit {
-                add(DifferenceKind::Tool, &path, &a, &b);
+            let is_told_by_commit = unlike.path == "tool.binary_sha256" && is_known_commit;
+            // A debug build is a doubt of its own.
+            let is_told_already = unlike.path == "tool.debug_build" || is_told_by_commit;
+            if unlike.is_known() && !is_told_already {
+                self.add(DifferenceKind::Tool, unlike.message(side));
             }
         }
         let (mut ours, mut theirs) = (first.plan.clone(), other.plan.clone());
@@ -184,21 +179,23 @@ impl Found<'_> {
             plan.device.clear();
             plan.models.clear();
         }
-        for (path, a, b) in unlike_keys(&ours, &theirs, "plan") {
-            add(DifferenceKind::Settings, &path, &a, &b);
+        if ours.probe_round.is_none() || theirs.probe_round.is_none() {
+            (ours.probe_round, theirs.probe_round) = (None, None);
+        }
+        // Here an absent value means something: no warm-up, no bound.
+        for unlike in unlike_keys(&ours, &theirs, "plan") {
+            self.add(DifferenceKind::Settings, unlike.message(side));
         }
         if across.iter().any(|axis| axis == "model") {
             return;
         }
         for ours in &first.plan.models {
-            let Some(theirs) = other.plan.models.iter().find(|m| m.label == ours.label) else {
-                continue;
-            };
-            let path = format!("plan.models `{}`", ours.label);
-            for (path, a, b) in unlike_keys(ours, theirs, &path) {
+            let same_name = other.plan.models.iter().find(|theirs| theirs.label == ours.label);
+            let Some(theirs) = same_name else { continue };
+            for unlike in unlike_keys(ours, theirs, &format!("model `{}`", ours.label)) {
                 // Where it was found does not matter.
-                if !path.ends_with(".origin") {
-                    add(DifferenceKind::Model, &path, &a, &b);
+                if unlike.is_known() && !unlike.path.ends_with(".origin") {
+                    self.add(DifferenceKind::Model, unlike.message(side));
                 }
             }
         }
@@ -285,33 +282,56 @@ fn speeds(inputs: &[Input]) -> Vec<f64> {
     all.into_iter().step_by(step).collect()
 }
 
-/// The keys in which two values differ, by their path, with both of their values.
-fn unlike_keys<T: Serialize>(a: &T, b: &T, path: &str) -> Vec<(String, Value, Value)> {
+/// A key in which two values differ.
+struct Unlike {
+    path: String,
+    first: Value,
+    other: Value,
+}
+
+impl Unlike {
+    /// Whether both are there.
+    fn is_known(&self) -> bool {
+        !self.first.is_null() && !self.other.is_null()
+    }
+
+    fn message(&self, side: SideName) -> String {
+        let of = match side {
+            SideName::Base => "another file of the base",
+            SideName::New => "the new side",
+        };
+        let [first, other] = [&self.first, &self.other].map(value_text);
+        format!("{} is {first} in the base and {other} in {of}", self.path)
+    }
+}
+
+/// The keys in which two values differ.
+fn unlike_keys<T: Serialize>(first: &T, other: &T, path: &str) -> Vec<Unlike> {
     let value = |it: &T| serde_json::to_value(it).unwrap_or(Value::Null);
     let mut found = Vec::new();
-    collect_unlike(&value(a), &value(b), path, &mut found);
+    collect_unlike(&value(first), &value(other), path, &mut found);
     found
 }
 
-fn collect_unlike(a: &Value, b: &Value, path: &str, found: &mut Vec<(String, Value, Value)>) {
-    match (a, b) {
+fn collect_unlike(first: &Value, other: &Value, path: &str, found: &mut Vec<Unlike>) {
+    match (first, other) {
         (Value::Object(a), Value::Object(b)) => {
             let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for key in keys {
-                let of = |object: &serde_json::Map<String, Value>| {
-                    object.get(key).cloned().unwrap_or(Value::Null)
-                };
-                collect_unlike(&of(a), &of(b), &format!("{path}.{key}"), found);
+                let [a, b] = [a, b].map(|object| object.get(key).unwrap_or(&Value::Null));
+                collect_unlike(a, b, &format!("{path}.{key}"), found);
             }
         }
-        (a, b) if a != b => found.push((path.to_owned(), a.clone(), b.clone())),
+        (a, b) if a != b => {
+            found.push(Unlike { path: path.to_owned(), first: a.clone(), other: b.clone() });
+        }
         _ => {}
     }
 }
 
 /// A value in a sentence; long ones are cut.
 fn value_text(value: &Value) -> String {
-    const LONGEST: usize = 120;
+    const LONGEST: usize = 60;
     let text = match value {
         Value::Null => "absent".to_owned(),
         Value::String(text) => format!("`{text}`"),

@@ -95,9 +95,10 @@ fn unpaired(
 
 /// The item that differs in the fewest axes, and in which.
 fn nearest(item: &Item, others: &[Item], across: &[String], side: SideName) -> Option<Nearest> {
+    let is_left_out = |axis: &str| across.iter().any(|name| name == axis);
     let n_unlike = |other: &&Item| {
         let both = item.axes.iter().zip(&other.axes);
-        both.filter(|((axis, a), (_, b))| a != b && !across.iter().any(|name| name == axis)).count()
+        both.filter(|((axis, a), (_, b))| a != b && !is_left_out(axis)).count()
     };
     let other = others.iter().min_by_key(n_unlike)?;
     let change = |((axis, mine), (_, theirs)): (&(&str, String), &(&str, String))| {
@@ -108,7 +109,7 @@ fn nearest(item: &Item, others: &[Item], across: &[String], side: SideName) -> O
         AxisChange { axis: (*axis).into(), base: base.clone(), new: new.clone() }
     };
     let both = item.axes.iter().zip(&other.axes);
-    let unlike = both.filter(|((_, a), (_, b))| a != b).map(change);
+    let unlike = both.filter(|((axis, a), (_, b))| a != b && !is_left_out(axis)).map(change);
     Some(Nearest { id: other.id.clone(), differs_in: unlike.collect() })
 }
 

@@ -6,7 +6,7 @@ use crate::compare::Verdict;
 use crate::compare::record::{
     AxisChange, Comparison, Difference, Effect, Pair, Ratio, Sample, Side, SideName, Unit, Unpaired,
 };
-use crate::report::table::{align_right, plain, table};
+use crate::report::table::{align_right, table};
 use crate::units::{bytes_per_s_text, duration_text, flops_per_s_text, significant};
 
 /// Formats of a comparison.
@@ -20,8 +20,10 @@ pub enum ComparisonFormat {
     Json,
 }
 
-/// Unpaired cases and differences of one kind that a text names one by one.
+/// Unpaired cases, and reasons, that a text names one by one.
 const NAMED: usize = 8;
+/// Differences of one kind that it shows.
+const SHOWN: usize = 3;
 
 /// A comparison in a format, ending in a newline.
 pub fn render_comparison(comparison: &Comparison, format: ComparisonFormat) -> String {
@@ -55,8 +57,24 @@ impl Words {
         if self.is_md { format!("**{text}**") } else { text.to_owned() }
     }
 
+    /// Text of a file, which may be hostile: nothing that moves a terminal's cursor or turns the
+    /// direction of a line, and in Markdown neither cells nor tags.
+    fn clean(&self, text: &str) -> String {
+        let mut cleaned = String::with_capacity(text.len());
+        for c in text.chars() {
+            match c {
+                '|' if self.is_md => cleaned.push_str("\\|"),
+                '<' if self.is_md => cleaned.push_str("&lt;"),
+                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => cleaned.push('\u{fffd}'),
+                c if c.is_control() => cleaned.push('\u{fffd}'),
+                c => cleaned.push(c),
+            }
+        }
+        cleaned
+    }
+
     fn list(&self, lines: impl IntoIterator<Item = String>) -> String {
-        lines.into_iter().map(|line| format!("- {}", plain(&line))).collect::<Vec<_>>().join("\n")
+        lines.into_iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n")
     }
 
     fn sides(&self, comparison: &Comparison) -> String {
@@ -70,10 +88,10 @@ impl Words {
                 if side.n_runs == 1 { "1 run".into() } else { format!("{} runs", side.n_runs) };
             let from =
                 format!("{}{others} ({runs}), {}, {}", first.path, first.tool, first.processor);
-            format!("{name}: {}", plain(&from))
+            format!("{name}: {}", self.clean(&from))
         };
         let change = |change: &AxisChange| {
-            plain(&format!("{}: {} → {}", change.axis, change.base, change.new))
+            self.clean(&format!("{}: {} → {}", change.axis, change.base, change.new))
         };
         let mut lines = vec![side("base", &comparison.base), side("new", &comparison.new)];
         lines.extend(comparison.across.iter().map(change));
@@ -97,7 +115,7 @@ impl Words {
         ];
         let mut lines = table(&header);
         if !self.is_md {
-            lines.load_style(presets::UTF8_HORIZONTAL_ONLY);
+            lines.load_style(presets::UTF8_FULL_CONDENSED);
         }
         let axes = telling_axes(&comparison.pairs);
         for pair in &comparison.pairs {
@@ -115,7 +133,7 @@ impl Words {
             verdict => verdict.name().to_owned(),
         };
         let cells = [
-            case_name(pair, axes),
+            self.clean(&case_name(pair, axes)),
             value_text(&pair.base, pair.unit),
             value_text(&pair.new, pair.unit),
             pair.ratio.map_or_else(absent, |ratio| format!("{:.3}", ratio.estimate)),
@@ -125,7 +143,7 @@ impl Words {
             pair.smallest_detectable.map_or_else(absent, |share| format!("{:.1} %", share * 100.0)),
             verdict,
         ];
-        lines.add_row(cells.map(|cell| plain(&cell)));
+        lines.add_row(cells);
     }
 
     fn summary(&self, comparison: &Comparison) -> String {
@@ -163,10 +181,12 @@ impl Words {
                 }
             }
         }
-        let line = |(reason, ids): &(&str, Vec<&str>)| match ids.len() {
-            n if n == comparison.pairs.len() && n > 1 => format!("all cases: {reason}"),
-            1 => format!("{}: {reason}", ids[0]),
-            n => format!("{} and {} more: {reason}", ids[0], n - 1),
+        let line = |(reason, ids): &(&str, Vec<&str>)| {
+            self.clean(&match ids.len() {
+                n if n == comparison.pairs.len() && n > 1 => format!("all cases: {reason}"),
+                1 => format!("{}: {reason}", ids[0]),
+                n => format!("{} and {} more: {reason}", ids[0], n - 1),
+            })
         };
         let named = self.list(found.iter().take(NAMED).map(line));
         match found.len().saturating_sub(NAMED) {
@@ -199,8 +219,8 @@ impl Words {
                 .iter()
                 .filter(|other| other.kind == first.kind && other.effect == first.effect);
             let messages: Vec<&str> =
-                of_kind.take(NAMED).map(|difference| difference.message.as_str()).collect();
-            let more = match n.saturating_sub(NAMED) {
+                of_kind.take(SHOWN).map(|difference| difference.message.as_str()).collect();
+            let more = match n.saturating_sub(SHOWN) {
                 0 => String::new(),
                 more => format!("; and {more} more (-o json has all)"),
             };
@@ -211,7 +231,7 @@ impl Words {
             lines.push(format!(
                 "{} ({effect}): {}{more}.{advice}",
                 self.strong(first.kind.name()),
-                messages.join("; ")
+                self.clean(&messages.join("; "))
             ));
         }
         self.list(lines)
@@ -226,7 +246,7 @@ impl Words {
                 continue;
             }
             let line = |unpaired: &&Unpaired| match &unpaired.nearest {
-                None => unpaired.id.clone(),
+                None => self.clean(&unpaired.id),
                 Some(nearest) => {
                     let differs: Vec<String> = nearest
                         .differs_in
@@ -235,12 +255,12 @@ impl Words {
                             format!("{} ({} and {})", change.axis, change.base, change.new)
                         })
                         .collect();
-                    format!(
+                    self.clean(&format!(
                         "{}; nearest is {}, which differs in {}",
                         unpaired.id,
                         nearest.id,
                         differs.join(", ")
-                    )
+                    ))
                 }
             };
             let mut text = format!(
@@ -263,7 +283,7 @@ impl Words {
             1 => String::new(),
             n => format!(" (Holm, {n} cases)"),
         };
-        let percent = |share: f64| significant(share * 100.0);
+        let percent = |share: f64| (share * 1e4).round() / 1e2;
         let mut text = format!(
             "Medians of {word}; new / base by Hodges and Lehmann with the interval that the order of \
              {word} gives{}; p by the exact rank sum{family}: {} % is the limit for slower and faster, \
