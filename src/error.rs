@@ -316,6 +316,35 @@ pub enum Error {
         known: String,
     },
 
+    /// `ab` was asked to compare an arm with itself.
+    #[error(
+        "both arms are the same: give --base or --new arguments of their own, or --base-bin or \
+         --new-bin; --noise-floor measures the base against itself before"
+    )]
+    SameArms,
+
+    /// Arguments of an arm cannot be used.
+    #[error("{flag}: {problem}")]
+    ArmArguments {
+        /// Which.
+        flag: &'static str,
+        /// What is wrong with them.
+        problem: String,
+    },
+
+    /// A session of an arm left nothing to compare.
+    #[error("a session of the {arm} arm failed: {problem}")]
+    ArmFailed {
+        /// Which arm.
+        arm: &'static str,
+        /// What happened, with the session's own last words.
+        problem: String,
+    },
+
+    /// The user stopped a command that keeps nothing.
+    #[error("interrupted")]
+    Interrupted,
+
     /// A file that must be intact is not.
     #[error("{}: it was altered since it was written ({}); see `benchinf verify`", path.display(), records.join(", "))]
     Altered {

@@ -13,6 +13,7 @@
 //! Without the default feature `infer` the upper row is left out: what remains reads and
 //! reports result files and compiles in seconds.
 
+pub mod ab;
 pub mod axis;
 pub mod case;
 pub mod classify;

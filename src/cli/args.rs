@@ -57,6 +57,9 @@ pub(super) enum Command {
     /// Compare result files of two sides: what is faster, slower, the same, or open.
     #[command(after_help = super::compare::AFTER_HELP)]
     Compare(super::compare::CompareArgs),
+    /// Find out whether a change helped: measure both arms in turns, and compare.
+    #[command(after_help = super::compare::AFTER_HELP)]
+    Ab(Box<super::ab::AbArgs>),
     /// Print the JSON Schema of result files, or of what other commands print as JSON.
     Schema {
         /// Of what.

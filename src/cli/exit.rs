@@ -12,17 +12,18 @@ pub(super) const SLOWER: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 /// A comparison leaves something open, and was told to fail on that.
 pub(super) const UNSURE: u8 = 3;
-/// Stopped by Ctrl-C; what was measured is in the result file. 128 + SIGINT, as shells have it.
-#[cfg_attr(not(feature = "infer"), expect(dead_code))]
+/// Stopped by Ctrl-C; what a run measured is in its result file. 128 + SIGINT, as shells have it.
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// The status for an error that ended the command.
 pub(super) fn code_of(error: &Error) -> ExitCode {
     ExitCode::from(match error {
+        Error::Interrupted => INTERRUPTED,
         Error::Engine { .. }
         | Error::OutputNotFinite { .. }
         | Error::OutputWrong { .. }
         | Error::Journal { .. }
+        | Error::ArmFailed { .. }
         | Error::Stdout(_) => FAILED,
         _ => USAGE,
     })

@@ -1,6 +1,7 @@
 //! The command line: the grammar, and one thin file per command. A command parses, calls the
 //! library and prints; whatever it can do, the library can do.
 
+mod ab;
 mod args;
 mod classify;
 mod compare;
@@ -10,6 +11,7 @@ mod infer;
 #[cfg(not(feature = "infer"))]
 #[path = "infer_absent.rs"]
 mod infer;
+mod interrupt;
 mod keygen;
 mod list;
 mod merge;
@@ -48,6 +50,7 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Command::Keygen(args) => keygen::run(args),
         Command::Classify(args) => classify::run(*args),
         Command::Compare(args) => compare::run(args),
+        Command::Ab(args) => ab::run(*args),
         Command::Schema { of } => {
             print(&match of {
                 SchemaOf::Result => crate::result::schema(),

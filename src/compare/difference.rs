@@ -114,6 +114,12 @@ impl Found<'_> {
                 ),
             );
         }
+        if let Some(share) = file.plan.injected_slowdown {
+            self.add(
+                DifferenceKind::InjectedSlowdown,
+                format!("{side}: {name} was slowed down by {:.1} % on purpose", share * 100.0),
+            );
+        }
         let ended = match file.run.ended {
             RunEnd::Completed => None,
             RunEnd::TimeUp => Some("its time was up"),
@@ -178,6 +184,8 @@ impl Found<'_> {
             (plan.repetitions, plan.max_time_ns) = (0, None);
             plan.device.clear();
             plan.models.clear();
+            // Told of each file by itself.
+            plan.injected_slowdown = None;
         }
         if ours.probe_round.is_none() || theirs.probe_round.is_none() {
             (ours.probe_round, theirs.probe_round) = (None, None);

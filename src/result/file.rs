@@ -250,6 +250,10 @@ pub struct PlanFile {
     /// Time allowed for the whole run, of which each warm-up and round gets its share as a
     /// maximum of its own; absent when unbounded.
     pub max_time_ns: Option<u64>,
+    /// Time that was added to every iteration on purpose, as a share of it: the file is a trial of
+    /// comparisons, and no measurement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected_slowdown: Option<f64>,
     /// The models.
     pub models: Vec<ModelFile>,
 }

@@ -54,13 +54,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("classify", &["error", "case", "measure", "result"]),
+    ("ab", &["error", "compare", "result"]),
     ("compare", &["error", "stats", "measure", "result"]),
     ("report", &["case", "units", "stats", "result", "classify", "compare"]),
     (
         "cli",
         &[
             "axis", "error", "case", "units", "plan", "model", "device", "workload", "runner",
-            "result", "classify", "compare", "report", "cli",
+            "result", "classify", "compare", "ab", "report", "cli",
         ],
     ),
 ];
@@ -108,7 +109,6 @@ const FEATURE_SWITCHES: &[&str] = &[
     "main.rs",
     "model/mod.rs",
     "cli/mod.rs",
-    "cli/exit.rs",
     "cli/list.rs",
     "device/mod.rs",
     "result/tool.rs",

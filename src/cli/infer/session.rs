@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::args::ResultArgs;
 use super::progress::ProgressLine;
+use crate::cli::interrupt::stop_on_ctrl_c;
 use crate::cli::{command_line, exit, print};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
@@ -179,21 +178,4 @@ fn exit_code(result: &ResultFile) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
-}
-
-/// The first Ctrl-C ends the run after the iteration under way and keeps what was measured. The
-/// second may be the same request, since wrappers such as `timeout` signal both the process and
-/// its group; the third ends the process.
-fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    let n_requests = AtomicU8::new(0);
-    ctrlc::set_handler(move || {
-        flag.store(true, Ordering::Relaxed);
-        if n_requests.fetch_add(1, Ordering::Relaxed) >= 2 {
-            std::process::exit(i32::from(exit::INTERRUPTED));
-        }
-    })
-    .map_err(Error::engine("listening for Ctrl-C"))?;
-    Ok(interrupted)
 }
