@@ -316,6 +316,18 @@ pub enum Error {
         known: String,
     },
 
+    /// No baseline of a name was saved.
+    #[error(
+        "there is no baseline `{name}` ({}): save one with `benchinf run --save-baseline {name}`",
+        path.display()
+    )]
+    NoBaseline {
+        /// The name.
+        name: String,
+        /// Where it would lie.
+        path: PathBuf,
+    },
+
     /// `ab` was asked to compare an arm with itself.
     #[error(
         "both arms are the same: give --base or --new arguments of their own, or --base-bin or \

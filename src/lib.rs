@@ -7,7 +7,7 @@
 //! ```text
 //! cli → plan → runner → workload → model → kernels → device      what runs
 //!               │  └──→ measure                                  how it is timed
-//!               └─────→ result → classify → report               what it means
+//!               └─────→ result → classify, compare → report      what it means
 //! ```
 //!
 //! Without the default feature `infer` the upper row is left out: what remains reads and

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::value_parser;
 
-use super::compare::{ComparisonOutput, JudgingArgs, read_sides};
+use super::compare::{ComparisonOutput, JudgingArgs};
 use super::infer::with_long_requests;
 use crate::ab::{self, Arm, Begun, Sessions};
 use crate::compare::{self, Across, Comparison, DifferenceKind};
@@ -126,7 +126,7 @@ fn session(
         }
     };
     let [base, new] = ab::measure(&arms, sessions, directory, interrupted, &mut watch)?;
-    let (base, new) = read_sides(base, new)?;
+    let (base, new) = compare::read_sides(&base, &new)?;
     // What the arms were told to differ in is what is compared.
     let mut options = args.judging.options(Across::Constant);
     if arms[0].program != arms[1].program {

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use super::baseline::BaselineName;
 use super::exit;
-use crate::compare::{self, Across, Comparison, DifferenceKind, Input, Metric, Options, Verdict};
+use crate::compare::{self, Across, Comparison, DifferenceKind, Metric, Options, Verdict};
 use crate::error::Result;
 use crate::report::{ComparisonFormat, render_comparison};
-use crate::result;
 
 pub(super) const AFTER_HELP: &str = "\
 Exit status: 0 nothing is shown to be slower; 1 something is; 2 the command line or a file it names cannot be used; \
@@ -18,8 +18,12 @@ Exit status: 0 nothing is shown to be slower; 1 something is; 2 the command line
 #[derive(Debug, clap::Args)]
 pub(super) struct CompareArgs {
     /// Result files of the base: what was measured before.
-    #[arg(value_name = "BASE", required = true)]
+    #[arg(value_name = "BASE", required_unless_present = "baseline")]
     base: Vec<PathBuf>,
+
+    /// The base is what `benchinf run --save-baseline NAME` kept.
+    #[arg(long, value_name = "NAME", conflicts_with = "base")]
+    baseline: Option<BaselineName>,
 
     /// Result files of the new side. Several on a side are its runs, and one value each.
     #[arg(long, value_name = "NEW", required = true, num_args = 1..)]
@@ -158,28 +162,15 @@ impl JudgingArgs {
 }
 
 pub(super) fn run(args: CompareArgs) -> Result<ExitCode> {
-    let (base, new) = read_sides(args.base, args.with)?;
+    let base = match &args.baseline {
+        Some(name) => vec![name.path()?],
+        None => args.base,
+    };
+    let (base, new) = compare::read_sides(&base, &args.with)?;
     let options = args.judging.options(Across::Named(args.across));
     let comparison = compare::compare(&base, &new, &options)?;
     super::print(&render_comparison(&comparison, args.output.into()))?;
     Ok(args.judging.exit_code(&comparison))
-}
-
-/// Both sides' files, read side by side.
-pub(super) fn read_sides(
-    base: Vec<PathBuf>,
-    new: Vec<PathBuf>,
-) -> Result<(Vec<Input>, Vec<Input>)> {
-    let read = |paths: Vec<PathBuf>| -> Result<Vec<Input>> {
-        let read = |path: PathBuf| Ok(Input { reading: result::read_verified(&path)?, path });
-        paths.into_iter().map(read).collect()
-    };
-    std::thread::scope(|scope| {
-        let base = scope.spawn(|| read(base));
-        let new = read(new);
-        let base = base.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((base?, new?))
-    })
 }
 
 /// `3%` or `0.03`: above 0 and below 1.

@@ -3,6 +3,7 @@
 
 mod ab;
 mod args;
+mod baseline;
 mod classify;
 mod compare;
 mod exit;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::compare::record::{Better, Unit};
 use crate::measure;
-use crate::result::file::{CaseFile, CeilingFile, ResultFile, RoundFile};
+use crate::result::file::{CaseFile, CeilingFile, RoundFile};
 use crate::stats;
 
 /// What is compared.
@@ -72,7 +72,7 @@ pub(super) struct Values {
 }
 
 /// The values of a case; absent if it has none of that metric.
-pub(super) fn of_case(file: &ResultFile, case: &CaseFile, metric: Metric) -> Option<Values> {
+pub(super) fn of_case(case: &CaseFile, metric: Metric) -> Option<Values> {
     let Metric::Latency(latency) = metric else {
         let definition = case.throughput.as_ref()?.definition.clone();
         let of_rounds = rates(case.work.tokens, &case.rounds);
@@ -86,14 +86,25 @@ pub(super) fn of_case(file: &ResultFile, case: &CaseFile, metric: Metric) -> Opt
     let of_rounds = match latency {
         measure::Metric::PrefillPass | measure::Metric::DecodeStep => by(|round| round.iterations),
         measure::Metric::E2el => by(|round| round.passes),
-        // Rounds keep their whole time alone; the parts of requests are known for the whole file.
-        measure::Metric::Ttft | measure::Metric::Tpot | measure::Metric::Itl => {
-            let is_one_run = file.run.merged.is_empty() && series.count > 0;
-            let mean = series.sum_ns as f64 / series.count as f64;
-            is_one_run.then_some((0, mean)).into_iter().collect()
-        }
+        measure::Metric::Ttft => parts(&case.rounds, |round, ttft_ns| (ttft_ns, round.passes)),
+        // A request has as many gaps as any other of its case, so that the mean of a round's gaps is
+        // the mean of its requests' means.
+        measure::Metric::Tpot | measure::Metric::Itl => parts(&case.rounds, |round, ttft_ns| {
+            let gaps = round.iterations.saturating_sub(round.passes);
+            (round.total_ns.saturating_sub(ttft_ns), gaps)
+        }),
     };
     Some(Values { definition: series.definition.clone(), unit: Unit::Ns, of_rounds })
+}
+
+/// Means of a part of requests: its sum by its count. None of rounds that keep their whole time
+/// alone, as in older files.
+fn parts(rounds: &[RoundFile], part: fn(&RoundFile, u64) -> (u64, u64)) -> Vec<(u32, f64)> {
+    let mean = |round: &RoundFile| {
+        let (sum_ns, count) = part(round, round.ttft_total_ns?);
+        (count > 0).then(|| (round.run_idx, sum_ns as f64 / count as f64))
+    };
+    rounds.iter().filter_map(mean).collect()
 }
 
 /// The values of a ceiling; absent for latencies, which it does not have.

@@ -21,7 +21,7 @@ use side::Item;
 
 pub use metric::Metric;
 pub use record::{Comparison, DifferenceKind, Verdict, schema};
-pub use side::Input;
+pub use side::{Input, read_sides};
 
 use record::{
     Axis, Better, Counts, Difference, Effect, FORMAT_VERSION, Pair, Ratio, Replicate, SideName,

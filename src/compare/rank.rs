@@ -13,6 +13,9 @@ use crate::stats;
 /// approximation is close to the truth.
 const MAX_STEPS: usize = 700_000;
 
+/// Distributions that are kept.
+const MAX_KEPT: usize = 1_000;
+
 /// Orders of `n` values, of which `k` are of one sample, as likely as each other: how many there
 /// are. Exact up to 2⁵³.
 pub fn n_orders(k: usize, n: usize) -> f64 {
@@ -75,6 +78,10 @@ impl RankSums {
 
     /// How many of all orders have that doubled rank sum or a lower one.
     fn sums(&mut self, k: usize, doubled: Vec<u32>) -> &[f64] {
+        // Patterns of ties may differ from case to case, and each takes some kilobytes.
+        if self.counted.len() >= MAX_KEPT {
+            self.counted.clear();
+        }
         self.counted.entry((k, doubled)).or_insert_with_key(|(k, doubled)| {
             let n_sums = doubled.iter().map(|rank| *rank as usize).sum::<usize>() + 1;
             // Of the values so far, in how many ways some of them have a sum: one row for each

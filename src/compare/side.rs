@@ -1,7 +1,7 @@
 //! A side: what all of its files have measured, case by case.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::compare::metric::{self, Metric, Values};
 use crate::compare::record::{self, Integrity, Replicate, Side, SideFile, Unit};
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::result::file::{
     AxesFile, CaseFile, CeilingFile, OutcomeFile, ResultFile, WarningFile, WarningKindFile,
 };
-use crate::result::{Reading, Verdict};
+use crate::result::{self, Reading, Verdict};
 
 /// A result file of a side.
 #[derive(Clone, Debug)]
@@ -20,7 +20,29 @@ pub struct Input {
     pub reading: Reading,
 }
 
+/// Both sides' files, read and held against their digests, each side on a thread of its own.
+///
+/// # Errors
+/// As [`result::read_verified`].
+pub fn read_sides(base: &[PathBuf], new: &[PathBuf]) -> Result<(Vec<Input>, Vec<Input>)> {
+    let read = |paths: &[PathBuf]| paths.iter().map(|path| Input::read(path)).collect();
+    std::thread::scope(|scope| {
+        let base = scope.spawn(|| read(base));
+        let new: Result<_> = read(new);
+        let base: Result<_> = base.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((base?, new?))
+    })
+}
+
 impl Input {
+    /// Reads a file and holds it against its digests.
+    ///
+    /// # Errors
+    /// As [`result::read_verified`].
+    pub fn read(path: &Path) -> Result<Self> {
+        Ok(Self { reading: result::read_verified(path)?, path: path.to_owned() })
+    }
+
     pub(super) fn file(&self) -> &ResultFile {
         &self.reading.file
     }
@@ -120,7 +142,7 @@ pub(super) fn items(
     for input in inputs {
         let file = input.file();
         let found: Vec<Found> = match of_cases {
-            true => file.cases.iter().map(|case| Found::of_case(file, case, metric)).collect(),
+            true => file.cases.iter().map(|case| Found::of_case(case, metric)).collect(),
             false => {
                 file.ceilings.iter().map(|ceiling| Found::of_ceiling(ceiling, metric)).collect()
             }
@@ -147,6 +169,14 @@ impl Item {
         let problem = match (&found.values, found.problem) {
             (_, Some(problem)) => Some(problem),
             (None, None) => Some(format!("it has no {}", metric.name())),
+            (Some(values), None) if values.of_rounds.is_empty() => Some(match metric {
+                Metric::Throughput => "its rounds are below the clock's resolution".into(),
+                Metric::Latency(_) => format!(
+                    "its rounds do not keep {}, as files did not at first: measure again, or \
+                     compare e2el",
+                    metric.name()
+                ),
+            }),
             (Some(values), None) => {
                 let this = (values.definition.clone(), values.unit);
                 match self.definition.get_or_insert_with(|| this.clone()) == &this {
@@ -185,12 +215,12 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn of_case(file: &ResultFile, case: &'a CaseFile, metric: Metric) -> Self {
+    fn of_case(case: &'a CaseFile, metric: Metric) -> Self {
         Self {
             id: &case.id,
             axes: axes_of_case(&case.axes),
             problem: problem(&case.outcome, &case.warnings),
-            values: metric::of_case(file, case, metric),
+            values: metric::of_case(case, metric),
         }
     }
 

@@ -1,5 +1,7 @@
 //! A comparison as text for a terminal, as Markdown, and as JSON.
 
+use std::collections::HashMap;
+
 use comfy_table::{Table, presets};
 
 use crate::compare::Verdict;
@@ -173,12 +175,14 @@ impl Words {
     /// Why cases are unsure, each reason once.
     fn reasons(&self, comparison: &Comparison) -> String {
         let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut known = HashMap::new();
         for pair in &comparison.pairs {
             for reason in &pair.reasons {
-                match found.iter_mut().find(|(known, _)| known == reason) {
-                    Some((_, ids)) => ids.push(&pair.base_id),
-                    None => found.push((reason, vec![&pair.base_id])),
-                }
+                let idx = *known.entry(reason.as_str()).or_insert_with(|| {
+                    found.push((reason, Vec::new()));
+                    found.len() - 1
+                });
+                found[idx].1.push(&pair.base_id);
             }
         }
         let line = |(reason, ids): &(&str, Vec<&str>)| {

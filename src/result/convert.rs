@@ -143,6 +143,7 @@ pub fn round_file(round: &Round, conditions: Option<ConditionsFile>) -> RoundFil
         min_pass_idx: Some(round.min_pass_idx),
         block_pass_ns: round.block_pass_ns.clone(),
         conditions,
+        ttft_total_ns: None,
         run_idx: 0,
     }
 }

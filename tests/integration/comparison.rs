@@ -305,6 +305,40 @@ fn altered_files_are_named_and_cost_the_verdict() {
 }
 
 #[test]
+fn parts_of_requests_are_compared_by_their_rounds() {
+    let sandbox = Sandbox::new();
+    // The rest of the division goes to the first token of four: it alone takes longer.
+    let request = |run: &str, first_ns: u64, rest_ns: u64| {
+        let made = Made::new(run);
+        let axes = made.axes(2);
+        let jitter = |i: u64| i * 7 % 5 * 100;
+        let rounds: Vec<[u64; 4]> =
+            (0..8).map(|i| [first_ns + jitter(i), rest_ns, rest_ns, rest_ns]).collect();
+        made.iterations(axes, &rounds).text()
+    };
+    write(&sandbox, "a.json", &request("a", 1_000_000, 500_000));
+    write(&sandbox, "b.json", &request("b", 1_200_000, 400_000));
+    for (metric, verdict, base_ns) in [
+        ("ttft", "slower", 1_000_200.0),
+        ("itl", "faster", 500_000.0),
+        ("tpot", "faster", 500_000.0),
+        ("e2el", "faster", 2_500_200.0),
+    ] {
+        let answer = compare(&sandbox, &format!("a.json --with b.json -o json --metric {metric}"));
+        assert_eq!(answer.verdicts(), [verdict], "{metric}");
+        let pair = &answer.json()["pairs"][0];
+        assert_eq!((&pair["unit"], &pair["better"]), (&"ns".into(), &"lower".into()));
+        assert_eq!(pair["base"]["median"].as_f64(), Some(base_ns), "{metric}");
+        assert_eq!(pair["definition"], format!("{metric}.v1"));
+    }
+    let old = repository("tests/data/results/valid/v1.1.json");
+    std::fs::copy(old, sandbox.path("old.json")).unwrap();
+    let answer = compare(&sandbox, "old.json --with a.json --metric ttft");
+    assert_eq!(answer.code, 2);
+    assert!(answer.stderr.contains("its rounds do not keep ttft"), "{}", answer.stderr);
+}
+
+#[test]
 fn a_run_is_not_compared_with_itself() {
     let sandbox = Sandbox::new();
     pair_of_files(&sandbox, 8, 1.0);

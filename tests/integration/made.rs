@@ -16,7 +16,8 @@ const N_PASSES: u64 = 4;
 /// A file that is being made.
 pub struct Made {
     template: ResultFile,
-    cases: Vec<(AxesFile, Vec<u64>)>,
+    /// Each with the times of a pass's iterations, one list for each round.
+    cases: Vec<(AxesFile, Vec<Vec<u64>>)>,
     core_speed_per_s: f64,
     other_load_share: Option<f64>,
 }
@@ -37,9 +38,23 @@ impl Made {
         self.case(axes, pass_ns)
     }
 
-    /// With any case.
-    pub fn case(mut self, axes: AxesFile, pass_ns: &[u64]) -> Self {
-        self.cases.push((axes, pass_ns.to_vec()));
+    /// With any case, whose iterations share the time of a pass.
+    pub fn case(self, axes: AxesFile, pass_ns: &[u64]) -> Self {
+        let n = u64::from(axes.n_gen.max(1));
+        // The first iteration takes what is left over, so that the sum is exact.
+        let iterations = |pass_ns: &u64| {
+            let mut iteration_ns = vec![pass_ns / n; n as usize];
+            iteration_ns[0] += pass_ns % n;
+            iteration_ns
+        };
+        let rounds: Vec<Vec<u64>> = pass_ns.iter().map(iterations).collect();
+        self.iterations(axes, &rounds)
+    }
+
+    /// With any case, from the iterations of a pass of each round.
+    pub fn iterations(mut self, axes: AxesFile, rounds: &[impl AsRef<[u64]>]) -> Self {
+        let rounds = rounds.iter().map(|round| round.as_ref().to_vec()).collect();
+        self.cases.push((axes, rounds));
         self
     }
 
@@ -84,9 +99,9 @@ impl Made {
         let mut assembly = Assembly::new(file).expect("no id is there twice");
         let mut at_ns = 0;
         for (case, (_, rounds)) in cases.iter().zip(&self.cases) {
-            for pass_ns in rounds {
+            for iteration_ns in rounds {
                 at_ns += 1;
-                let record = self.round(case, *pass_ns);
+                let record = self.round(case, iteration_ns);
                 assembly.apply(&Entry { at_ns, record }).expect("it can have happened");
             }
         }
@@ -95,14 +110,12 @@ impl Made {
         result::seal(&mut file, None)
     }
 
-    fn round(&self, case: &Case, pass_ns: u64) -> Record {
+    fn round(&self, case: &Case, iteration_ns: &[u64]) -> Record {
         let template: &CaseFile = &self.template.cases[0];
+        let pass_ns: u64 = iteration_ns.iter().sum();
         let n = case.test.forward_passes();
-        // The first iteration takes what is left over, so that the sum is exact.
-        let mut iteration_ns = vec![pass_ns / n; n as usize];
-        iteration_ns[0] += pass_ns % n;
         let mut recorder = Recorder::new(case.test);
-        (0..N_PASSES).for_each(|_| recorder.record_pass(&iteration_ns));
+        (0..N_PASSES).for_each(|_| recorder.record_pass(iteration_ns));
         let speed = Some(self.core_speed_per_s);
         let conditions = template.rounds[0].conditions.clone().expect("the fixture tells them");
         let conditions = ConditionsFile {

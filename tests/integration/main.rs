@@ -28,6 +28,9 @@ mod made;
 /// Result files that survive: digests, signatures, merging, the schema, and runs that were killed.
 #[cfg(feature = "infer")]
 mod trust;
+/// Two arms in turns, and baselines.
+#[cfg(feature = "infer")]
+mod turns;
 
 use std::path::PathBuf;
 
