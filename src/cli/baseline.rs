@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::result::Destination;
 
 /// Where baselines lie, from where the command is run: beside the results.
 const DIRECTORY: &str = "results/baselines";
@@ -29,8 +28,8 @@ impl FromStr for BaselineName {
 }
 
 impl BaselineName {
-    /// The file of that name.
-    fn place(&self) -> PathBuf {
+    /// Where the file of that name lies, or would.
+    pub(super) fn place(&self) -> PathBuf {
         PathBuf::from(DIRECTORY).join(format!("{}.json", self.0))
     }
 
@@ -44,19 +43,6 @@ impl BaselineName {
             true => Ok(path),
             false => Err(Error::NoBaseline { name: self.0.clone(), path }),
         }
-    }
-
-    /// Keeps the text of a result under that name, instead of what had it before.
-    ///
-    /// # Errors
-    /// That it cannot be written.
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "only a build that runs models has results to save")
-    )]
-    pub(super) fn save(&self, text: &str) -> Result<PathBuf> {
-        std::fs::create_dir_all(DIRECTORY).map_err(Error::write(DIRECTORY))?;
-        Destination::named(self.place(), true)?.write(text)
     }
 }
 

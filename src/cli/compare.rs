@@ -7,12 +7,13 @@ use clap::ValueEnum;
 
 use super::baseline::BaselineName;
 use super::exit;
+use crate::compare::record::SideName;
 use crate::compare::{self, Across, Comparison, DifferenceKind, Metric, Options, Verdict};
 use crate::error::Result;
 use crate::report::{ComparisonFormat, render_comparison};
 
 pub(super) const AFTER_HELP: &str = "\
-Exit status: 0 nothing is shown to be slower; 1 something is; 2 the command line or a file it names cannot be used; \
+Exit status: 0 nothing is shown to be slower; 1 something is, or a case fails that did not; 2 the command line or a file it names cannot be used; \
 3 something is unsure, with --fail-on unsure.";
 
 #[derive(Debug, clap::Args)]
@@ -94,7 +95,7 @@ enum Allowance {
 enum FailOn {
     /// Exit with 0 whatever the verdicts.
     Never,
-    /// Exit with 1 if anything is slower.
+    /// Exit with 1 if anything is slower, or a case fails on the new side alone.
     Slower,
     /// The same, and exit with 3 if anything is unsure or a case of the base has no partner.
     Unsure,
@@ -148,13 +149,12 @@ impl JudgingArgs {
 
     /// The exit status that the verdicts ask for.
     pub(super) fn exit_code(&self, comparison: &Comparison) -> ExitCode {
+        // What went wrong is no answer to how fast it is, and must not pass for one.
+        let is_broken = comparison.pairs.iter().any(|pair| pair.failed_in == [SideName::New]);
         let any = |verdict| comparison.pairs.iter().any(|pair| pair.verdict == verdict);
-        let is_lost = comparison
-            .unpaired
-            .iter()
-            .any(|unpaired| unpaired.side == compare::record::SideName::Base);
+        let is_lost = comparison.unpaired.iter().any(|unpaired| unpaired.side == SideName::Base);
         ExitCode::from(match self.fail_on {
-            FailOn::Slower | FailOn::Unsure if any(Verdict::Slower) => exit::SLOWER,
+            FailOn::Slower | FailOn::Unsure if any(Verdict::Slower) || is_broken => exit::SLOWER,
             FailOn::Unsure if any(Verdict::Unsure) || is_lost => exit::UNSURE,
             _ => 0,
         })
@@ -194,6 +194,7 @@ mod tests {
         for (text, expected) in [("3%", 0.03), ("0.03", 0.03), ("12.5 %", 0.125), ("0.5", 0.5)] {
             assert_eq!(share(text), Ok(expected), "{text}");
         }
+        assert_eq!(share("3%"), Ok(compare::DEFAULT_MARGIN), "the default of --margin");
         for text in ["0", "1", "100%", "-3%", "nan", "inf", "", "%", "three"] {
             assert!(share(text).is_err(), "{text}");
         }

@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// The run finished, but a case of it failed or none was measured; or the engine itself failed.
 pub(super) const FAILED: u8 = 1;
-/// A comparison shows that something is slower.
+/// A comparison shows that something is slower, or has a case that fails on the new side alone.
 pub(super) const SLOWER: u8 = 1;
 /// The command line, or a file it names, cannot be used.
 pub(super) const USAGE: u8 = 2;

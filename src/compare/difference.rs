@@ -155,7 +155,10 @@ impl Found<'_> {
         other: &ResultFile,
         across: &[String],
     ) {
-        for unlike in unlike_keys(&first.environment, &other.environment, "environment") {
+        let mut unlike = unlike_keys(&first.environment, &other.environment, "environment");
+        // What says most comes first.
+        unlike.sort_by_key(|unlike| unlike.path != "environment.cpu.model");
+        for unlike in unlike {
             let key = unlike.path.trim_start_matches("environment.");
             let is_passing = PASSING.contains(&key) || key.starts_with("unavailable");
             // A processor without a name may be any.

@@ -224,6 +224,11 @@ impl Judged<'_> {
             smallest_detectable: judgement.detectable.map(f64::exp_m1),
             verdict,
             reasons,
+            failed_in: [(SideName::Base, base), (SideName::New, new)]
+                .into_iter()
+                .filter(|(_, item)| item.is_failed)
+                .map(|(side, _)| side)
+                .collect(),
         }
     }
 

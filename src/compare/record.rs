@@ -255,8 +255,10 @@ pub struct Pair {
     pub smallest_detectable: Option<f64>,
     /// The verdict.
     pub verdict: Verdict,
-    /// Why it is `unsure`, or what limits it.
+    /// Why it is `unsure`.
     pub reasons: Vec<String>,
+    /// Sides on which the case was tried and went wrong.
+    pub failed_in: Vec<SideName>,
 }
 
 /// An axis and its value.

@@ -77,6 +77,8 @@ pub(super) struct Item {
     pub axes: Vec<(&'static str, String)>,
     /// Why it has no values, or none to be trusted.
     pub problem: Option<String>,
+    /// Whether it was tried and went wrong in any of the files.
+    pub is_failed: bool,
     /// What they are, by each file that has it.
     pub definition: Option<(String, Unit)>,
     /// One value for each replicate.
@@ -153,6 +155,7 @@ pub(super) fn items(
                     id: found.id.to_owned(),
                     axes: found.axes.clone(),
                     problem: None,
+                    is_failed: false,
                     definition: None,
                     values: Vec::new(),
                 });
@@ -166,6 +169,7 @@ pub(super) fn items(
 
 impl Item {
     fn add(&mut self, found: Found, metric: Metric, replicate: Replicate) {
+        self.is_failed |= found.is_failed;
         let problem = match (&found.values, found.problem) {
             (_, Some(problem)) => Some(problem),
             (None, None) => Some(format!("it has no {}", metric.name())),
@@ -211,6 +215,7 @@ struct Found<'a> {
     id: &'a str,
     axes: Vec<(&'static str, String)>,
     problem: Option<String>,
+    is_failed: bool,
     values: Option<Values>,
 }
 
@@ -220,6 +225,7 @@ impl<'a> Found<'a> {
             id: &case.id,
             axes: axes_of_case(&case.axes),
             problem: problem(&case.outcome, &case.warnings),
+            is_failed: matches!(case.outcome, OutcomeFile::Failed { .. }),
             values: metric::of_case(case, metric),
         }
     }
@@ -241,6 +247,7 @@ impl<'a> Found<'a> {
             id: &ceiling.id,
             axes,
             problem: problem(&ceiling.outcome, &ceiling.warnings),
+            is_failed: matches!(ceiling.outcome, OutcomeFile::Failed { .. }),
             values: metric::of_ceiling(ceiling, metric),
         }
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::args::ResultArgs;
 use super::progress::ProgressLine;
 use crate::cli::args::OutputFormat;
+use crate::cli::baseline::BaselineName;
 use crate::cli::interrupt::stop_on_ctrl_c;
 use crate::cli::{command_line, exit, print, say};
 use crate::compare::{self, Across, Input};
@@ -157,12 +158,21 @@ fn keep(mut result: ResultFile, journal: Journal, session: &Session) -> Result<E
     if let Some(name) = &args.baselines.save_baseline {
         match result.run.ended {
             RunEnd::Completed => {
-                progress.say(&format!("baseline: {}", name.save(&text)?.display()))
+                progress.say(&format!("baseline: {}", save_baseline(name, &text)?.display()))
             }
             _ => progress.warn("the run did not complete, so it is not kept as a baseline"),
         }
     }
     Ok(exit_code(&result).unwrap_or(compared))
+}
+
+/// Keeps the text of a result under a name, instead of what had it before.
+fn save_baseline(name: &BaselineName, text: &str) -> Result<PathBuf> {
+    let path = name.place();
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(Error::write(directory))?;
+    }
+    Destination::named(path, true)?.write(text)
 }
 
 /// The baseline that was named, read before anything is measured.
