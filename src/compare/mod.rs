@@ -202,7 +202,7 @@ impl Judged<'_> {
         let (base, new) = pair;
         let better = self.options.metric.better();
         let is_shared = |axis: &&str| !self.across.iter().any(|name| name == axis);
-        let shared = base.axes.iter().filter(|(axis, _)| is_shared(&axis));
+        let shared = base.axes.iter().filter(|(axis, _)| is_shared(axis));
         let definition = base.definition.as_ref().or(new.definition.as_ref());
         let (verdict, reasons) = self.verdict(pair, samples, judgement);
         Pair {
