@@ -1,15 +1,18 @@
 //! What files cost: `cargo bench --bench files`.
 //!
 //! A result file of 10,000 cases is read, held against its digests, and merged with another, each
-//! on one thread; and records are appended to a journal, which waits for the disk after each.
+//! on one thread; two are read and compared, each side on a thread of its own; and records are
+//! appended to a journal, which waits for the disk after each.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use benchinf::Result;
 use benchinf::case::Case;
+use benchinf::compare;
 use benchinf::measure::{Clock, MonotonicClock, Recorder};
 use benchinf::model::DecoderConfig;
+use benchinf::report::{self, ComparisonFormat};
 use benchinf::result::file::{AxesFile, CaseFile, CheckFile, ResultFile, RoundFile, RunEnd};
 use benchinf::result::{self, Assembly, Entry, Journal, Record, Verdict};
 use benchinf::stats;
@@ -23,6 +26,7 @@ const N_CASES: u32 = 10_000;
 const N_ROUNDS: u32 = 5;
 const REPEATS: usize = 5;
 const TARGET_S: f64 = 1.0;
+const TARGET_COMPARE_S: f64 = 2.0;
 const N_RECORDS: usize = 200;
 const TARGET_RECORD_MS: f64 = 1.0;
 
@@ -65,7 +69,31 @@ fn main() -> Result<()> {
         let median = stats::median(times).unwrap_or(f64::NAN);
         println!("{name}: {median:.2} s (target {TARGET_S} s, {})", verdict(median < TARGET_S));
     }
+    compare_two(&a.0, &b.0, &clock)?;
     journal(&small, &clock)
+}
+
+/// From two files on the disk to the text of their comparison, as the command does it.
+fn compare_two(a: &Path, b: &Path, clock: &MonotonicClock) -> Result<()> {
+    let (mut whole_s, mut judged_s) = (Vec::new(), Vec::new());
+    for _ in 0..REPEATS {
+        let begin_ns = clock.now_ns();
+        let (base, new) = compare::read_sides(&[a.to_owned()], &[b.to_owned()])?;
+        let read_ns = clock.now_ns();
+        let comparison = compare::compare(&base, &new, &compare::Options::default())?;
+        assert_eq!(comparison.pairs.len(), N_CASES as usize);
+        judged_s.push((clock.now_ns() - read_ns) as f64 / 1e9);
+        let text = report::render_comparison(&comparison, ComparisonFormat::Text);
+        assert!(text.len() > N_CASES as usize);
+        whole_s.push((clock.now_ns() - begin_ns) as f64 / 1e9);
+    }
+    let [whole, judged] = [&whole_s, &judged_s].map(|s| stats::median(s).unwrap_or(f64::NAN));
+    println!(
+        "compare two, read and printed: {whole:.2} s (target {TARGET_COMPARE_S} s, {}); {judged:.2} s \
+         for pairing and tests",
+        verdict(whole < TARGET_COMPARE_S)
+    );
+    Ok(())
 }
 
 /// A file of many cases, as a run would have written it: five rounds of 16 passes each, no two of

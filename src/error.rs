@@ -271,6 +271,92 @@ pub enum Error {
         problem: String,
     },
 
+    /// A run is in two files of one side of a comparison.
+    #[error(
+        "{} and {} hold the same run, {run}: its rounds would count twice",
+        first.display(), other.display()
+    )]
+    RunTwice {
+        /// The file that has it.
+        first: PathBuf,
+        /// The file that has it as well.
+        other: PathBuf,
+        /// The run's id.
+        run: String,
+    },
+
+    /// Two sides have nothing in common that could be compared.
+    #[error("there is nothing to compare: {problem}")]
+    NothingToCompare {
+        /// Why, and what is nearest.
+        problem: String,
+    },
+
+    /// Cases of one side cannot be told apart without the axes of `--across`.
+    #[error(
+        "--across {across}: without it, {first} and {other} of the {side} side are the same case"
+    )]
+    AmbiguousPair {
+        /// The side.
+        side: &'static str,
+        /// A case.
+        first: String,
+        /// Another one.
+        other: String,
+        /// The axes.
+        across: String,
+    },
+
+    /// `--across` names an axis that cases do not have.
+    #[error("--across {axis}: there is no such axis; cases have {known}")]
+    NoSuchAxis {
+        /// What was asked for.
+        axis: String,
+        /// Those that there are.
+        known: String,
+    },
+
+    /// No baseline of a name was saved.
+    #[error(
+        "there is no baseline `{name}` ({}): save one with `benchinf run --save-baseline {name}`",
+        path.display()
+    )]
+    NoBaseline {
+        /// The name.
+        name: String,
+        /// Where it would lie.
+        path: PathBuf,
+    },
+
+    /// `ab` was asked to compare an arm with itself.
+    #[error(
+        "both arms are the same: give --base or --new arguments of their own, or --base-bin or \
+         --new-bin; --noise-floor measures the base against itself before"
+    )]
+    SameArms,
+
+    /// Arguments of an arm cannot be used.
+    #[error("{flag}: {problem}")]
+    ArmArguments {
+        /// Which.
+        flag: &'static str,
+        /// What is wrong with them.
+        problem: String,
+    },
+
+    /// A session of an arm left nothing to compare.
+    #[error("a session of the {arm} arm failed: {problem}")]
+    ArmFailed {
+        /// Which arm.
+        arm: &'static str,
+        /// What happened, with the session's own last words.
+        problem: String,
+    },
+
+    /// The user stopped a command that keeps nothing.
+    #[error("interrupted")]
+    Interrupted,
+
     /// A file that must be intact is not.
     #[error("{}: it was altered since it was written ({}); see `benchinf verify`", path.display(), records.join(", "))]
     Altered {

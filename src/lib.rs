@@ -7,16 +7,18 @@
 //! ```text
 //! cli → plan → runner → workload → model → kernels → device      what runs
 //!               │  └──→ measure                                  how it is timed
-//!               └─────→ result → classify → report               what it means
+//!               └─────→ result → classify, compare → report      what it means
 //! ```
 //!
 //! Without the default feature `infer` the upper row is left out: what remains reads and
 //! reports result files and compiles in seconds.
 
+pub mod ab;
 pub mod axis;
 pub mod case;
 pub mod classify;
 pub mod cli;
+pub mod compare;
 pub mod error;
 pub mod histogram;
 pub mod machine;

@@ -67,6 +67,9 @@ pub struct Settings {
     pub min_time_ns: u64,
     /// Time for the whole run, if it is bounded.
     pub max_time_ns: Option<u64>,
+    /// Time that is added to every iteration, as a share of it, to try comparisons out. Results say
+    /// so wherever they show a figure.
+    pub injected_slowdown: Option<f64>,
 }
 
 impl Settings {
@@ -573,6 +576,7 @@ mod tests {
             warm_up_passes: 0,
             min_time_ns: 0,
             max_time_ns: None,
+            injected_slowdown: None,
         }
     }
 

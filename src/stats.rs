@@ -221,6 +221,12 @@ fn exact_kendall_p(n: usize, score: i64) -> f64 {
     beyond.map(|(_, count)| count).sum::<f64>() / all
 }
 
+/// Chance that a normal value is at most `z`.
+pub fn normal_at_most(z: f64) -> f64 {
+    let beyond = normal_two_sided(z) / 2.0;
+    if z < 0.0 { beyond } else { 1.0 - beyond }
+}
+
 /// Chance that a normal value is farther than `z` from its mean, on either side: the complementary
 /// error function by Chebyshev fitting, right within 1.2·10⁻⁷ (Numerical Recipes, 6.2).
 fn normal_two_sided(z: f64) -> f64 {
@@ -347,6 +353,8 @@ mod tests {
         // A normal value is beyond 1.96 with a chance of 5 %.
         assert!((normal_two_sided(1.959964) - 0.05).abs() < 1e-6);
         assert!((normal_two_sided(0.0) - 1.0).abs() < 1e-6);
+        assert!((normal_at_most(-1.644854) - 0.05).abs() < 1e-6);
+        assert!((normal_at_most(1.644854) - 0.95).abs() < 1e-6);
     }
 
     #[test]

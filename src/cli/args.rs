@@ -54,7 +54,13 @@ pub(super) enum Command {
     /// Hold devices against export thresholds: what is proved, what is possible, what is unknown.
     #[command(after_help = CLASSIFY_HELP)]
     Classify(Box<ClassifyArgs>),
-    /// Print the JSON Schema of result files, or of what `classify --format json` prints.
+    /// Compare result files of two sides: what is faster, slower, the same, or open.
+    #[command(after_help = super::compare::AFTER_HELP)]
+    Compare(super::compare::CompareArgs),
+    /// Find out whether a change helped: measure both arms in turns, and compare.
+    #[command(after_help = super::compare::AFTER_HELP)]
+    Ab(Box<super::ab::AbArgs>),
+    /// Print the JSON Schema of result files, or of what other commands print as JSON.
     Schema {
         /// Of what.
         #[arg(value_enum, default_value = "result")]
@@ -231,6 +237,8 @@ pub(super) enum SchemaOf {
     Result,
     /// What `classify --format json` prints.
     Classification,
+    /// What `compare -o json` prints.
+    Comparison,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,14 +1,18 @@
 //! The command line: the grammar, and one thin file per command. A command parses, calls the
 //! library and prints; whatever it can do, the library can do.
 
+mod ab;
 mod args;
+mod baseline;
 mod classify;
+mod compare;
 mod exit;
 #[cfg(feature = "infer")]
 mod infer;
 #[cfg(not(feature = "infer"))]
 #[path = "infer_absent.rs"]
 mod infer;
+mod interrupt;
 mod keygen;
 mod list;
 mod man;
@@ -49,10 +53,13 @@ fn dispatch(args: Args) -> Result<ExitCode> {
         Command::Merge(args) => merge::run(args),
         Command::Keygen(args) => keygen::run(args),
         Command::Classify(args) => classify::run(*args),
+        Command::Compare(args) => compare::run(args),
+        Command::Ab(args) => ab::run(*args),
         Command::Schema { of } => {
             print(&match of {
                 SchemaOf::Result => crate::result::schema(),
                 SchemaOf::Classification => crate::classify::schema(),
+                SchemaOf::Comparison => crate::compare::schema(),
             })?;
             Ok(ExitCode::SUCCESS)
         }

@@ -2,6 +2,7 @@
 
 mod classification;
 mod classification_csv;
+mod comparison;
 mod definitions;
 mod explain;
 mod rows;
@@ -15,6 +16,7 @@ use crate::result::{self, LAYOUT, Reading, ResultFile, Verdict};
 pub use explain::{DefinitionKind, explain, list_definitions};
 
 pub use classification::{ClassificationFormat, render_classifications};
+pub use comparison::{ComparisonFormat, render_comparison};
 
 /// Formats of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

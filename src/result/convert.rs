@@ -143,6 +143,7 @@ pub fn round_file(round: &Round, conditions: Option<ConditionsFile>) -> RoundFil
         min_pass_idx: Some(round.min_pass_idx),
         block_pass_ns: round.block_pass_ns.clone(),
         conditions,
+        ttft_total_ns: None,
         run_idx: 0,
     }
 }
@@ -193,7 +194,7 @@ pub fn latency_files(recorder: &Recorder) -> Vec<LatencyFile> {
 
 /// A plan as result files have it.
 pub fn plan_file(plan: &Plan) -> PlanFile {
-    let Settings { device, seed, repetitions, max_time_ns, .. } = plan.settings;
+    let Settings { device, seed, repetitions, max_time_ns, injected_slowdown, .. } = plan.settings;
     PlanFile {
         device: device.to_string(),
         seed,
@@ -202,6 +203,7 @@ pub fn plan_file(plan: &Plan) -> PlanFile {
         round: limits(&plan.settings.round()),
         probe_round: Some(limits(&plan.settings.probe_round())),
         max_time_ns,
+        injected_slowdown,
         models: plan.models.iter().map(model_file).collect(),
     }
 }
@@ -218,6 +220,7 @@ pub fn settings_of(plan: &PlanFile) -> Result<Settings, String> {
         warm_up_passes: plan.warm_up.map_or(0, |limits| limits.min_passes),
         min_time_ns: plan.round.min_ns,
         max_time_ns: plan.max_time_ns,
+        injected_slowdown: plan.injected_slowdown,
     };
     let same = settings.warm_up().as_ref().map(limits) == plan.warm_up
         && limits(&settings.round()) == plan.round

@@ -63,6 +63,7 @@ impl Context {
 pub(super) fn complete(file: &mut ResultFile) {
     let context = Context::of(file);
     let planned_rounds = file.plan.repetitions;
+    let injected_slowdown = file.plan.injected_slowdown;
     for ceiling in &mut file.ceilings {
         ceiling.rate = rate(ceiling);
         ceiling.rating = ceiling.dtype.as_ref().and_then(|dtype| {
@@ -73,6 +74,7 @@ pub(super) fn complete(file: &mut ResultFile) {
         ceiling.warnings = warnings::of_rounds(&ceiling.rounds, planned_rounds, &context);
         ceiling.warnings.extend(ceiling.warm_up.as_ref().and_then(warnings::of_warm_up));
         ceiling.warnings.extend(warnings::of_rating(ceiling.rating.as_ref()));
+        ceiling.warnings.extend(warnings::of_injected_slowdown(injected_slowdown));
     }
     for case in &mut file.cases {
         case.throughput = throughput(case);
@@ -84,6 +86,7 @@ pub(super) fn complete(file: &mut ResultFile) {
         case.warnings.extend(case.roofline.as_ref().and_then(warnings::of_roofline));
         let rating = case.roofline.as_ref().and_then(|roofline| roofline.rating.as_ref());
         case.warnings.extend(warnings::of_rating(rating));
+        case.warnings.extend(warnings::of_injected_slowdown(injected_slowdown));
     }
 }
 

@@ -250,6 +250,10 @@ pub struct PlanFile {
     /// Time allowed for the whole run, of which each warm-up and round gets its share as a
     /// maximum of its own; absent when unbounded.
     pub max_time_ns: Option<u64>,
+    /// Time that was added to every iteration on purpose, as a share of it: the file is a trial of
+    /// comparisons, and no measurement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected_slowdown: Option<f64>,
     /// The models.
     pub models: Vec<ModelFile>,
 }
@@ -474,6 +478,10 @@ pub struct RoundFile {
     /// Mean pass time of consecutive blocks of passes, at most 16.
     #[serde(default)]
     pub block_pass_ns: Vec<u64>,
+    /// Sum of the times to first token of its passes, of a request; absent for other tests, and in
+    /// files of the time before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_total_ns: Option<u64>,
     /// What the machine did meanwhile.
     #[serde(default)]
     pub conditions: Option<ConditionsFile>,

@@ -265,6 +265,7 @@ fn check_plan(a: &PlanFile, b: &PlanFile) -> Outcome {
     same(&a.seed, &b.seed, "plan.seed")?;
     same(&a.warm_up, &b.warm_up, "plan.warm_up")?;
     same(&a.round, &b.round, "plan.round")?;
+    same(&a.injected_slowdown, &b.injected_slowdown, "plan.injected_slowdown")?;
     same(&a.models.len(), &b.models.len(), "the number of plan.models")?;
     for (a, b) in a.models.iter().zip(&b.models) {
         let of = |key: &str| format!("plan.models `{}`: {key}", a.label);

@@ -148,6 +148,8 @@ names! {
         CeilingUnderMeasured = "ceiling_under_measured",
         /// The case computed faster than the processor can by its rating.
         AboveRating = "above_rating",
+        /// Every iteration was slowed down on purpose: the figures measure nothing.
+        InjectedSlowdown = "injected_slowdown",
         /// A round was interrupted and is shorter than the others.
         PartialRound = "partial_round",
     }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::measure::Metric;
 use crate::result::derive;
 use crate::result::file::*;
 use crate::result::latency::Series;
@@ -263,7 +264,9 @@ fn case_with_round(
     latencies: &[LatencyFile],
 ) -> Result<(), String> {
     merge_latencies(&mut case.latencies, latencies)?;
-    case.rounds.push(round.clone());
+    let ttft = latencies.iter().find(|latency| latency.metric == Metric::Ttft.name());
+    let ttft_total_ns = ttft.map(|ttft| ttft.sum_ns);
+    case.rounds.push(RoundFile { ttft_total_ns, ..round.clone() });
     merge_check(&mut case.check, check)?;
     case.kernel.clone_from(kernel);
     case.outcome = OutcomeFile::Measured;

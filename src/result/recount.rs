@@ -104,6 +104,9 @@ pub(super) fn check_rounds(rounds: &[RoundFile], iterations_per_pass: Option<u64
         if !round.block_pass_ns.iter().all(|ns| within(*ns)) {
             return Err("a block of a round is not between its extremes".into());
         }
+        if round.ttft_total_ns.is_some_and(|ns| ns > round.total_ns) {
+            return Err("first tokens of a round took longer than the whole of it".into());
+        }
         if round.min_pass_idx.is_some_and(|idx| idx >= round.passes) {
             return Err("the fastest pass of a round is not one of its passes".into());
         }
@@ -166,6 +169,10 @@ pub(super) fn check_latencies(case: &CaseFile, of_this_build: bool) -> Outcome {
     };
     let (passes, iterations) = (sum(|r| r.passes), sum(|r| r.iterations));
     let total_ns = sum(|r| r.total_ns);
+    let ttft_total_ns = case
+        .rounds
+        .iter()
+        .try_fold(0_u64, |sum, round| Some(sum.saturating_add(round.ttft_total_ns?)));
     for (i, latency) in case.latencies.iter().enumerate() {
         let of = |problem: String| format!("{}: {problem}", latency.metric);
         if case.latencies[..i].iter().any(|other| other.metric == latency.metric) {
@@ -176,7 +183,8 @@ pub(super) fn check_latencies(case: &CaseFile, of_this_build: bool) -> Outcome {
         let (count, sum_ns) = match metric {
             Metric::PrefillPass | Metric::DecodeStep => (iterations, Some(total_ns)),
             Metric::E2el => (passes, Some(total_ns)),
-            Metric::Ttft | Metric::Tpot => (passes, None),
+            Metric::Ttft => (passes, ttft_total_ns),
+            Metric::Tpot => (passes, None),
             Metric::Itl => (iterations.saturating_sub(passes), None),
         };
         check_latency(latency, metric, of_this_build).map_err(of)?;

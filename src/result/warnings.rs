@@ -33,6 +33,7 @@ enum Warning {
     CeilingUnderMeasured { share: f64 },
     AboveRating { share: f64 },
     PartialRound { passes: u64 },
+    InjectedSlowdown { share: f64 },
 }
 
 /// Warnings from rounds alone, so that they can be found again from a file.
@@ -93,6 +94,11 @@ pub(super) fn of_rating(rating: Option<&RatingFile>) -> Option<WarningFile> {
     }
 }
 
+/// What was slowed down on purpose.
+pub(super) fn of_injected_slowdown(share: Option<f64>) -> Option<WarningFile> {
+    share.map(|share| Warning::InjectedSlowdown { share }.file())
+}
+
 fn clock_change<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Option<Warning> {
     let speeds: Vec<f64> = conditions
         .flat_map(|c| [c.core_speed_before_per_s, c.core_speed_after_per_s])
@@ -121,6 +127,7 @@ impl Warning {
             Warning::CeilingUnderMeasured { .. } => WarningKindFile::CeilingUnderMeasured,
             Warning::AboveRating { .. } => WarningKindFile::AboveRating,
             Warning::PartialRound { .. } => WarningKindFile::PartialRound,
+            Warning::InjectedSlowdown { .. } => WarningKindFile::InjectedSlowdown,
         }
     }
 
@@ -169,6 +176,12 @@ impl Warning {
                     percent(share)
                 )
             }
+            Warning::InjectedSlowdown { share } => {
+                format!(
+                    "NOT A MEASUREMENT: every iteration was slowed down by {} on purpose",
+                    percent(share)
+                )
+            }
             Warning::PartialRound { passes } => {
                 format!("a round was interrupted after {passes} of its passes")
             }
@@ -191,6 +204,7 @@ impl Warning {
             | Warning::Steal { share }
             | Warning::Noisy { share }
             | Warning::AboveRating { share }
+            | Warning::InjectedSlowdown { share }
             | Warning::CeilingUnderMeasured { share } => vec![("share", share)],
             Warning::PartialRound { passes } => vec![("passes", passes as f64)],
             Warning::FewRounds { rounds, planned } => {
@@ -295,6 +309,11 @@ impl WarningKindFile {
                 "it cannot be right, and nothing is claimed from it",
                 "do not use the figure: suspect the count of operations, the format, sparsity, or a \
                  clock that was read before the work was done",
+            ),
+            Self::InjectedSlowdown => (
+                "BENCHINF_TEST_SLOWDOWN was set, which makes every iteration slower on purpose",
+                "the figures are no measurement",
+                "measure again without BENCHINF_TEST_SLOWDOWN",
             ),
             Self::PartialRound => (
                 "a round was interrupted and is shorter than the others",

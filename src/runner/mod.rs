@@ -7,6 +7,7 @@ mod items;
 mod probes;
 mod recorded;
 mod rounds;
+mod slowed;
 #[cfg(test)]
 mod tests;
 

@@ -16,6 +16,7 @@ use crate::result::{self, Record};
 use crate::runner::budget::{Budget, RoundCost};
 use crate::runner::items::{Item, ItemState};
 use crate::runner::probes::Probes;
+use crate::runner::slowed::Slowed;
 use crate::runner::{Event, Observers};
 use crate::telemetry::{self, Sampler};
 use crate::units::Bytes;
@@ -285,6 +286,8 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         workload: &mut (impl Workload + ?Sized),
         record: impl FnMut(&[u64]),
     ) -> Result<Turn> {
+        let share = self.plan.settings.injected_slowdown.unwrap_or(0.0);
+        let workload = &mut Slowed { workload, clock: self.clock, share };
         let (done, planned) = (self.n_done(), self.n_planned());
         let remaining_ns = self.remaining_ns();
         let settings = &self.plan.settings;

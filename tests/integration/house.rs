@@ -55,12 +55,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("classify", &["error", "case", "measure", "result"]),
-    ("report", &["error", "case", "units", "stats", "result", "classify"]),
+    ("ab", &["error", "compare", "result"]),
+    ("compare", &["error", "stats", "measure", "result"]),
+    ("report", &["error", "case", "units", "stats", "result", "classify", "compare"]),
     (
         "cli",
         &[
             "axis", "error", "case", "units", "plan", "kernels", "model", "device", "workload",
-            "runner", "result", "classify", "report", "cli",
+            "runner", "result", "classify", "compare", "ab", "report", "cli",
         ],
     ),
 ];
@@ -108,7 +110,6 @@ const FEATURE_SWITCHES: &[&str] = &[
     "main.rs",
     "model/mod.rs",
     "cli/mod.rs",
-    "cli/exit.rs",
     "cli/list.rs",
     "device/mod.rs",
     "result/tool.rs",

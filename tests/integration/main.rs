@@ -8,6 +8,8 @@ mod classification;
 /// What the command line answers: exit status, standard output, files left behind.
 #[cfg(feature = "infer")]
 mod commands;
+/// What `benchinf compare` says of two sides, and when it says nothing.
+mod comparison;
 /// What must hold inside the decoder, whatever the weights.
 #[cfg(feature = "infer")]
 mod decoder;
@@ -21,9 +23,14 @@ mod house;
 /// What `benchinf list` shows.
 mod listing;
 
+/// Result files with the rounds that a test wants.
+mod made;
 /// Result files that survive: digests, signatures, merging, the schema, and runs that were killed.
 #[cfg(feature = "infer")]
 mod trust;
+/// Two arms in turns, and baselines.
+#[cfg(feature = "infer")]
+mod turns;
 
 use std::path::PathBuf;
 

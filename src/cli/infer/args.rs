@@ -9,6 +9,8 @@ use clap::value_parser;
 use crate::axis::Axis;
 use crate::case::{DeviceSpec, Dtype, Kernels, Operands};
 use crate::cli::args::OutputFormat;
+use crate::cli::baseline::BaselineName;
+use crate::cli::compare::JudgingArgs;
 use crate::model::builtin;
 use crate::plan::MAX_THREADS;
 
@@ -124,6 +126,26 @@ pub(in crate::cli) struct ResultArgs {
     /// No progress on standard error; errors still appear.
     #[arg(short, long)]
     pub(in crate::cli) quiet: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) baselines: BaselineArgs,
+}
+
+/// What the result is compared with, and kept as.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Baselines")]
+pub(in crate::cli) struct BaselineArgs {
+    /// Keep the result as results/baselines/NAME.json too, instead of what is there.
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) save_baseline: Option<BaselineName>,
+
+    /// Compare the result with what was saved under this name; the exit status is then that of
+    /// `benchinf compare`.
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) baseline: Option<BaselineName>,
+
+    #[command(flatten)]
+    pub(in crate::cli) judging: JudgingArgs,
 }
 
 #[derive(Debug, clap::Args)]

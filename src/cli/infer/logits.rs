@@ -59,6 +59,7 @@ fn plan(args: &LogitsArgs) -> Result<Plan> {
         warm_up_passes: 0,
         min_time_ns: 0,
         max_time_ns: None,
+        injected_slowdown: None,
     };
     Plan::new(axes, settings, resources(args.device))
 }

@@ -18,6 +18,7 @@ pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
         warm_up_passes: 1,
         min_time_ns: nanoseconds(args.min_time),
         max_time_ns: args.max_time.map(nanoseconds),
+        injected_slowdown: None,
     };
     let (threads, resources) = (threads(&args.threads), resources(args.device));
     let plan = Plan::of_probes(&args.dtype, &threads, settings, resources)?;

@@ -57,6 +57,7 @@ fn plan(args: &RunArgs) -> Result<Plan> {
         warm_up_passes: if args.no_warmup { 0 } else { u64::from(args.warmup) },
         min_time_ns: nanoseconds(args.min_time),
         max_time_ns: args.max_time.map(nanoseconds),
+        injected_slowdown: injected_slowdown(),
     };
     Plan::new(axes, settings, resources(args.device))
 }
@@ -74,6 +75,13 @@ fn dtypes(args: &RunArgs) -> (Vec<Dtype>, Option<String>) {
         DeviceSpec::Cuda { .. } => (Dtype::BF16, "every supported GPU multiplies bf16"),
     };
     (vec![dtype], Some(format!("dtype {dtype}: {reason}; --dtype chooses another")))
+}
+
+/// Makes every iteration slower by the share in `BENCHINF_TEST_SLOWDOWN`, so that a test can see a
+/// comparison find it. Nobody is told of it, and every case of the result says that it was done.
+fn injected_slowdown() -> Option<f64> {
+    let share: f64 = std::env::var("BENCHINF_TEST_SLOWDOWN").ok()?.parse().ok()?;
+    (share > 0.0 && share <= 10.0).then_some(share)
 }
 
 /// The kernels asked for, or the fastest ones that the device has.

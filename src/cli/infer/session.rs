@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::args::ResultArgs;
 use super::progress::{ProgressLine, RoundBegins};
-use crate::cli::{command_line, exit, print_report};
+use crate::cli::args::OutputFormat;
+use crate::cli::baseline::BaselineName;
+use crate::cli::interrupt::stop_on_ctrl_c;
+use crate::cli::{command_line, exit, print, print_report, say};
+use crate::compare::{self, Across, Input};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::report;
+use crate::report::{self, ComparisonFormat};
 use crate::result::file::{OutcomeFile, ResultFile, RunEnd};
 use crate::result::{self, Assembly, Destination, Journal, SigningKey};
 use crate::runner::{self, Event};
@@ -27,6 +29,7 @@ pub(super) fn destination(plan: &Plan, args: &ResultArgs) -> Result<Destination>
 pub(super) fn start(plan: &Plan, args: &ResultArgs, chosen: Option<String>) -> Result<ExitCode> {
     let mut destination = destination(plan, args)?;
     let key = args.sign_key.as_deref().map(SigningKey::read).transpose()?;
+    let base = read_baseline(args)?;
     let mut journal = destination.prepare()?;
     let progress = ProgressLine::new(args.quiet);
     if let Some(chosen) = chosen {
@@ -35,7 +38,7 @@ pub(super) fn start(plan: &Plan, args: &ResultArgs, chosen: Option<String>) -> R
     let begun = runner::begin(plan, command_line(), &mut journal, &mut |e| show(&progress, e));
     match begun {
         Ok(assembly) => {
-            finish(plan, assembly, journal, &Session { destination, key, progress, args })
+            finish(plan, assembly, journal, &Session { destination, key, base, progress, args })
         }
         Err(error) => {
             // Nothing was measured, so there is nothing to go on from.
@@ -49,6 +52,7 @@ pub(super) fn start(plan: &Plan, args: &ResultArgs, chosen: Option<String>) -> R
 pub(super) fn resume(path: &Path, args: &ResultArgs) -> Result<ExitCode> {
     let (journal_path, result_path) = places(path);
     let key = args.sign_key.as_deref().map(SigningKey::read).transpose()?;
+    let base = read_baseline(args)?;
     let (plan, mut assembly, mut journal) = runner::resume(&journal_path)?;
     let destination = match &args.out {
         Some(path) => Destination::named(path.clone(), args.force)?,
@@ -65,7 +69,7 @@ pub(super) fn resume(path: &Path, args: &ResultArgs) -> Result<ExitCode> {
         }
     };
     let progress = ProgressLine::new(args.quiet);
-    let session = Session { destination, key, progress, args };
+    let session = Session { destination, key, base, progress, args };
     if !runner::is_open(&plan, &assembly) {
         return keep(runner::recorded(assembly), journal, &session);
     }
@@ -91,6 +95,8 @@ fn places(path: &Path) -> (PathBuf, PathBuf) {
 struct Session<'a> {
     destination: Destination,
     key: Option<SigningKey>,
+    /// What the result is compared with.
+    base: Option<Input>,
     progress: ProgressLine,
     args: &'a ResultArgs,
 }
@@ -128,7 +134,7 @@ fn finish(
 
 /// Writes a result in its place and prints it.
 fn keep(mut result: ResultFile, journal: Journal, session: &Session) -> Result<ExitCode> {
-    let Session { destination, key, progress, args } = session;
+    let Session { destination, key, base, progress, args } = session;
     let text = result::seal(&mut result, key.as_ref());
     // A full disk must not cost the figures, nor a closed pipe the word about the disk.
     let written = destination.write(&text);
@@ -153,7 +159,51 @@ fn keep(mut result: ResultFile, journal: Journal, session: &Session) -> Result<E
         Err(Error::Stdout(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
         printed => printed?,
     }
-    Ok(exit_code(&result))
+    let compared = match base {
+        Some(base) => compare_with(base, &path, args)?,
+        None => ExitCode::SUCCESS,
+    };
+    if let Some(name) = &args.baselines.save_baseline {
+        match result.run.ended {
+            RunEnd::Completed => {
+                progress.say(&format!("baseline: {}", save_baseline(name, &text)?.display()))
+            }
+            _ => progress.warn("the run did not complete, so it is not kept as a baseline"),
+        }
+    }
+    Ok(exit_code(&result).unwrap_or(compared))
+}
+
+/// Keeps the text of a result under a name, instead of what had it before.
+fn save_baseline(name: &BaselineName, text: &str) -> Result<PathBuf> {
+    let path = name.place();
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(Error::write(directory))?;
+    }
+    Destination::named(path, true)?.write(text)
+}
+
+/// The baseline that was named, read before anything is measured.
+fn read_baseline(args: &ResultArgs) -> Result<Option<Input>> {
+    let Some(name) = &args.baselines.baseline else { return Ok(None) };
+    Ok(Some(Input::read(&name.path()?)?))
+}
+
+/// Compares what was written with the baseline. In Markdown both go to standard output; where that
+/// is for programs, the comparison goes to people.
+fn compare_with(base: &Input, path: &Path, args: &ResultArgs) -> Result<ExitCode> {
+    let judging = &args.baselines.judging;
+    let new = Input::read(path)?;
+    let options = judging.options(Across::Named(Vec::new()));
+    let comparison = compare::compare(std::slice::from_ref(base), &[new], &options)?;
+    match args.output {
+        OutputFormat::Md => {
+            let text = report::render_comparison(&comparison, ComparisonFormat::Md);
+            print(&format!("\n## Compared with the baseline\n\n{text}"))?;
+        }
+        _ => say(&report::render_comparison(&comparison, ComparisonFormat::Text)),
+    }
+    Ok(judging.exit_code(&comparison))
 }
 
 fn show(progress: &ProgressLine, event: Event) {
@@ -170,7 +220,8 @@ fn show(progress: &ProgressLine, event: Event) {
     }
 }
 
-fn exit_code(result: &ResultFile) -> ExitCode {
+/// What went wrong, if anything did.
+fn exit_code(result: &ResultFile) -> Option<ExitCode> {
     let ceilings = result.ceilings.iter().map(|ceiling| &ceiling.outcome);
     let cases = result.cases.iter().map(|case| &case.outcome);
     let any_failed =
@@ -181,27 +232,10 @@ fn exit_code(result: &ResultFile) -> ExitCode {
         false => cases.clone().any(|o| *o == OutcomeFile::Measured),
     };
     if result.run.ended == RunEnd::Interrupted {
-        ExitCode::from(exit::INTERRUPTED)
+        Some(ExitCode::from(exit::INTERRUPTED))
     } else if any_failed || !any_measured {
-        ExitCode::from(exit::FAILED)
+        Some(ExitCode::from(exit::FAILED))
     } else {
-        ExitCode::SUCCESS
+        None
     }
-}
-
-/// The first Ctrl-C ends the run after the iteration under way and keeps what was measured. The
-/// second may be the same request, since wrappers such as `timeout` signal both the process and
-/// its group; the third ends the process.
-fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    let n_requests = AtomicU8::new(0);
-    ctrlc::set_handler(move || {
-        flag.store(true, Ordering::Relaxed);
-        if n_requests.fetch_add(1, Ordering::Relaxed) >= 2 {
-            std::process::exit(i32::from(exit::INTERRUPTED));
-        }
-    })
-    .map_err(Error::engine("listening for Ctrl-C"))?;
-    Ok(interrupted)
 }

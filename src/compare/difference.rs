@@ -1,0 +1,391 @@
+//! What differs between the sides beside what is compared, and what else casts doubt on one of them.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::compare::rank::RankSums;
+use crate::compare::record::{Difference, DifferenceKind, Effect, Integrity, SideName};
+use crate::compare::side::Input;
+use crate::result::LAYOUT;
+use crate::result::Verdict;
+use crate::result::file::{ConditionsFile, ResultFile, RoundFile, RunEnd};
+use crate::stats;
+
+/// Clocks that differ by less than this are as alike as clocks are.
+const CLOCKS_ALIKE_WITHIN: f64 = 0.01;
+/// Shares of the processors' time that differ by less than this are alike.
+const LOAD_ALIKE_WITHIN: f64 = 0.05;
+/// Readings of a side's clocks that are looked at, spread over its rounds.
+const N_READINGS: usize = 128;
+
+/// Keys of the environment that change from one hour to the next.
+const PASSING: [&str; 3] = ["load_average_1min", "memory_available_bytes", "clock_resolution_ns"];
+
+/// Kinds that never make a verdict `unsure`, and so need no leave.
+const NOTED: [DifferenceKind; 2] = [DifferenceKind::InjectedSlowdown, DifferenceKind::Unfinished];
+
+/// All differences, and how much of a ratio of rates clocks could explain, as its logarithm.
+pub(super) struct Differences {
+    pub all: Vec<Difference>,
+    pub explained_by_clocks: f64,
+}
+
+/// Looks for everything that differs. The first file of the base is what all others are held
+/// against, so that files of one side that differ among themselves are found as well.
+pub(super) fn find(
+    base: &[Input],
+    new: &[Input],
+    across: &[String],
+    allowed: &BTreeSet<DifferenceKind>,
+    sums: &mut RankSums,
+) -> Differences {
+    let mut found = Found { all: Vec::new(), allowed };
+    let sides =
+        || base.iter().map(|i| (SideName::Base, i)).chain(new.iter().map(|i| (SideName::New, i)));
+    for (side, input) in sides() {
+        found.doubts(side, input);
+    }
+    found.same_runs(base, new);
+    let Some((_, first)) = sides().next() else {
+        return Differences { all: Vec::new(), explained_by_clocks: 0.0 };
+    };
+    for (side, input) in sides().skip(1) {
+        found.unlike(first.file(), side, input.file(), across);
+    }
+    found.load(base, new);
+    let explained_by_clocks = found.clocks(base, new, sums);
+    Differences { all: found.all, explained_by_clocks }
+}
+
+struct Found<'a> {
+    all: Vec<Difference>,
+    allowed: &'a BTreeSet<DifferenceKind>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, kind: DifferenceKind, message: String) {
+        let effect = match (NOTED.contains(&kind), self.allowed.contains(&kind)) {
+            (true, _) => Effect::Noted,
+            (false, true) => Effect::Allowed,
+            (false, false) => Effect::CostsVerdict,
+        };
+        self.add_as(kind, effect, message);
+    }
+
+    fn add_as(&mut self, kind: DifferenceKind, effect: Effect, message: String) {
+        let advice = advice(kind).to_owned();
+        let difference = Difference { kind, effect, message, advice };
+        // Files that differ from the first in the same way are one finding.
+        if !self.all.contains(&difference) {
+            self.all.push(difference);
+        }
+    }
+
+    /// What casts doubt on one file alone.
+    fn doubts(&mut self, side: SideName, input: &Input) {
+        let (side, name, file) = (side.name(), input.name(), input.file());
+        match (input.integrity(), &input.reading.verdict) {
+            (Integrity::Intact, _) => {}
+            (Integrity::NoDigests, _) => self.add_as(
+                DifferenceKind::Altered,
+                Effect::Noted,
+                format!("{side}: {name} has no digests, so nothing shows whether it was altered"),
+            ),
+            (Integrity::Altered, Verdict::Altered { records }) if *records == [LAYOUT] => self.add(
+                DifferenceKind::Altered,
+                format!("{side}: {name} was altered since it was written (its layout alone)"),
+            ),
+            (Integrity::Altered, Verdict::Altered { records }) => self.add(
+                DifferenceKind::Altered,
+                format!("{side}: {name} was altered since it was written ({})", records.join(", ")),
+            ),
+            (Integrity::Altered, _) => self.add(
+                DifferenceKind::Altered,
+                format!("{side}: the digests of {name} cannot be read"),
+            ),
+        }
+        if file.tool.debug_build {
+            self.add(
+                DifferenceKind::Debug,
+                format!(
+                    "{side}: {name} is of a debug build, which says nothing about the hardware"
+                ),
+            );
+        }
+        if let Some(share) = file.plan.injected_slowdown {
+            self.add(
+                DifferenceKind::InjectedSlowdown,
+                format!("{side}: {name} was slowed down by {:.1} % on purpose", share * 100.0),
+            );
+        }
+        let ended = match file.run.ended {
+            RunEnd::Completed => None,
+            RunEnd::TimeUp => Some("its time was up"),
+            RunEnd::Interrupted => Some("it was interrupted"),
+        };
+        if let Some(why) = ended {
+            let message = format!("{side}: {name} ended before all rounds were measured: {why}");
+            self.add(DifferenceKind::Unfinished, message);
+        }
+        let throttled: u64 = conditions(file)
+            .filter_map(|conditions| conditions.throttle_events)
+            .fold(0, u64::saturating_add);
+        if throttled > 0 {
+            let message = format!("{side}: the processor throttled {throttled} times in {name}");
+            self.add(DifferenceKind::Throttling, message);
+        }
+    }
+
+    fn same_runs(&mut self, base: &[Input], new: &[Input]) {
+        let of_base: BTreeSet<&str> = base.iter().flat_map(Input::run_ids).collect();
+        for id in new.iter().flat_map(Input::run_ids).filter(|id| of_base.contains(id)) {
+            let message = format!("run {id} is on both sides, and cannot differ from itself");
+            self.add(DifferenceKind::SameRun, message);
+        }
+    }
+
+    /// In what a file is unlike the first one. What one of them does not tell, as older files do
+    /// not, is not known to differ.
+    fn unlike(
+        &mut self,
+        first: &ResultFile,
+        side: SideName,
+        other: &ResultFile,
+        across: &[String],
+    ) {
+        let mut unlike = unlike_keys(&first.environment, &other.environment, "environment");
+        // What says most comes first.
+        unlike.sort_by_key(|unlike| unlike.path != "environment.cpu.model");
+        for unlike in unlike {
+            let key = unlike.path.trim_start_matches("environment.");
+            let is_passing = PASSING.contains(&key) || key.starts_with("unavailable");
+            // A processor without a name may be any.
+            let is_known = unlike.is_known() || key == "cpu.model";
+            let kind = match key.starts_with("cpu.") || key == "memory_bytes" {
+                true => DifferenceKind::Machine,
+                false => DifferenceKind::System,
+            };
+            if is_known && !is_passing {
+                self.add(kind, unlike.message(side));
+            }
+        }
+        let is_known_commit = first.tool.dirty == Some(false) && other.tool.dirty == Some(false);
+        for unlike in unlike_keys(&first.tool, &other.tool, "tool") {
+            // Of a clean commit, binaries built twice may differ and are the same program.
+            let is_told_by_commit = unlike.path == "tool.binary_sha256" && is_known_commit;
+            // A debug build is a doubt of its own.
+            let is_told_already = unlike.path == "tool.debug_build" || is_told_by_commit;
+            if unlike.is_known() && !is_told_already {
+                self.add(DifferenceKind::Tool, unlike.message(side));
+            }
+        }
+        let (mut ours, mut theirs) = (first.plan.clone(), other.plan.clone());
+        for plan in [&mut ours, &mut theirs] {
+            // Axes, and how many rounds there are, are looked at case by case.
+            (plan.repetitions, plan.max_time_ns) = (0, None);
+            plan.device.clear();
+            plan.models.clear();
+            // Told of each file by itself.
+            plan.injected_slowdown = None;
+        }
+        if ours.probe_round.is_none() || theirs.probe_round.is_none() {
+            (ours.probe_round, theirs.probe_round) = (None, None);
+        }
+        // Here an absent value means something: no warm-up, no bound.
+        for unlike in unlike_keys(&ours, &theirs, "plan") {
+            self.add(DifferenceKind::Settings, unlike.message(side));
+        }
+        if across.iter().any(|axis| axis == "model") {
+            return;
+        }
+        for ours in &first.plan.models {
+            let same_name = other.plan.models.iter().find(|theirs| theirs.label == ours.label);
+            let Some(theirs) = same_name else { continue };
+            for unlike in unlike_keys(ours, theirs, &format!("model `{}`", ours.label)) {
+                // Where it was found does not matter.
+                if unlike.is_known() && !unlike.path.ends_with(".origin") {
+                    self.add(DifferenceKind::Model, unlike.message(side));
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, base: &[Input], new: &[Input]) {
+        for (what, share) in [
+            ("other programs", (|c| c.other_load_share) as fn(&ConditionsFile) -> Option<f64>),
+            ("the hypervisor's other guests", |c| c.steal_share),
+        ] {
+            let mean = |inputs: &[Input]| {
+                let all = inputs.iter().flat_map(|input| conditions(input.file()));
+                stats::mean(&all.filter_map(share).collect::<Vec<_>>())
+            };
+            let Some((before, after)) = mean(base).zip(mean(new)) else { continue };
+            if (before - after).abs() > LOAD_ALIKE_WITHIN {
+                self.add(
+                    DifferenceKind::Load,
+                    format!(
+                        "{what} took {:.0} % of the processors' time in the base, and {:.0} % in the \
+                         new side",
+                        before * 100.0,
+                        after * 100.0
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Holds the speeds of cores against each other, by the same test as everything else. Gives what
+    /// they could explain of a ratio of rates.
+    fn clocks(&mut self, base: &[Input], new: &[Input], sums: &mut RankSums) -> f64 {
+        let Some(shift) = sums.shift(&speeds(base), &speeds(new), 0.05) else { return 0.0 };
+        let is_shown = shift.lower > 0.0 || shift.upper < 0.0;
+        if !is_shown || shift.estimate.abs() < CLOCKS_ALIKE_WITHIN.ln_1p() {
+            return 0.0;
+        }
+        let is_allowed = self.allowed.contains(&DifferenceKind::Clocks);
+        let percent = |log: f64| format!("{:+.1} %", log.exp_m1() * 100.0);
+        let message = format!(
+            "cores ran at another speed in the new side than in the base: {} [{}, {}]",
+            percent(shift.estimate),
+            percent(shift.lower),
+            percent(shift.upper),
+        );
+        match is_allowed {
+            true => {
+                self.add_as(DifferenceKind::Clocks, Effect::Allowed, message);
+                0.0
+            }
+            false => {
+                self.add_as(DifferenceKind::Clocks, Effect::TakenOff, message);
+                shift.estimate
+            }
+        }
+    }
+}
+
+fn rounds(file: &ResultFile) -> impl Iterator<Item = &RoundFile> {
+    let of_cases = file.cases.iter().flat_map(|case| &case.rounds);
+    of_cases.chain(file.ceilings.iter().flat_map(|ceiling| &ceiling.rounds))
+}
+
+fn conditions(file: &ResultFile) -> impl Iterator<Item = &ConditionsFile> {
+    rounds(file).filter_map(|round| round.conditions.as_ref())
+}
+
+/// Logarithms of the core's speed, one for each round that was looked at: the faster of its two
+/// readings, since whatever comes between makes one slower and nothing makes it faster.
+fn speeds(inputs: &[Input]) -> Vec<f64> {
+    let all: Vec<f64> = inputs
+        .iter()
+        .flat_map(|input| conditions(input.file()))
+        .flat_map(|c| {
+            stats::max(
+                &[c.core_speed_before_per_s, c.core_speed_after_per_s]
+                    .map(|speed| speed.unwrap_or(0.0)),
+            )
+        })
+        .filter(|speed| *speed > 0.0)
+        .map(f64::ln)
+        .collect();
+    let step = all.len().div_ceil(N_READINGS).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+/// A key in which two values differ.
+struct Unlike {
+    path: String,
+    first: Value,
+    other: Value,
+}
+
+impl Unlike {
+    /// Whether both are there.
+    fn is_known(&self) -> bool {
+        !self.first.is_null() && !self.other.is_null()
+    }
+
+    fn message(&self, side: SideName) -> String {
+        let of = match side {
+            SideName::Base => "another file of the base",
+            SideName::New => "the new side",
+        };
+        let [first, other] = [&self.first, &self.other].map(value_text);
+        format!("{} is {first} in the base and {other} in {of}", self.path)
+    }
+}
+
+/// The keys in which two values differ.
+fn unlike_keys<T: Serialize>(first: &T, other: &T, path: &str) -> Vec<Unlike> {
+    let value = |it: &T| serde_json::to_value(it).unwrap_or(Value::Null);
+    let mut found = Vec::new();
+    collect_unlike(&value(first), &value(other), path, &mut found);
+    found
+}
+
+fn collect_unlike(first: &Value, other: &Value, path: &str, found: &mut Vec<Unlike>) {
+    match (first, other) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                let [a, b] = [a, b].map(|object| object.get(key).unwrap_or(&Value::Null));
+                collect_unlike(a, b, &format!("{path}.{key}"), found);
+            }
+        }
+        (a, b) if a != b => {
+            found.push(Unlike { path: path.to_owned(), first: a.clone(), other: b.clone() });
+        }
+        _ => {}
+    }
+}
+
+/// A value in a sentence; long ones are cut.
+fn value_text(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let text = match value {
+        Value::Null => "absent".to_owned(),
+        Value::String(text) => format!("`{text}`"),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn advice(kind: DifferenceKind) -> &'static str {
+    match kind {
+        DifferenceKind::Altered => {
+            "use the file that the run wrote, or allow it with --allow-altered"
+        }
+        DifferenceKind::SameRun => "name another run, or measure again",
+        DifferenceKind::Debug => "build with --release, or allow it with --allow debug",
+        DifferenceKind::InjectedSlowdown => "this is a trial of the comparison and no measurement",
+        DifferenceKind::Machine => {
+            "measure both sides on one machine, or allow it with --allow machine if that is what you compare"
+        }
+        DifferenceKind::System => {
+            "measure both sides under one system, or allow it with --allow system if that is what you compare"
+        }
+        DifferenceKind::Tool => {
+            "measure both sides with one build, or allow it with --allow tool if that is what you compare"
+        }
+        DifferenceKind::Settings => "measure both sides alike, or allow it with --allow settings",
+        DifferenceKind::Model => {
+            "give both sides one model, or allow it with --allow model if that is what you compare"
+        }
+        DifferenceKind::Clocks => {
+            "fix the frequency and measure both sides in turns (`benchinf ab`), or allow it with \
+             --allow clocks"
+        }
+        DifferenceKind::Throttling => {
+            "improve cooling or lower the power target, or allow it with --allow throttling"
+        }
+        DifferenceKind::Load => {
+            "stop other programs and measure both sides in turns (`benchinf ab`), or allow it with \
+             --allow load"
+        }
+        DifferenceKind::Unfinished => "go on with `benchinf run --resume`, or give it more time",
+    }
+}

@@ -1,0 +1,382 @@
+//! A comparison as text for a terminal, as Markdown, and as JSON.
+
+use std::collections::HashMap;
+
+use comfy_table::{Table, presets};
+
+use crate::compare::Verdict;
+use crate::compare::record::{
+    AxisChange, Comparison, Difference, Effect, Pair, Ratio, Sample, Side, SideName, Unit, Unpaired,
+};
+use crate::report::table::{align_right, table};
+use crate::units::{bytes_per_s_text, duration_text, flops_per_s_text, significant};
+
+/// Formats of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComparisonFormat {
+    /// For a terminal.
+    Text,
+    /// For a page or a comment.
+    Md,
+    /// The record itself.
+    Json,
+}
+
+/// Unpaired cases, and reasons, that a text names one by one.
+const NAMED: usize = 8;
+/// Differences of one kind that it shows.
+const SHOWN: usize = 3;
+
+/// A comparison in a format, ending in a newline.
+pub fn render_comparison(comparison: &Comparison, format: ComparisonFormat) -> String {
+    let is_md = match format {
+        ComparisonFormat::Text => false,
+        ComparisonFormat::Md => true,
+        ComparisonFormat::Json => return crate::result::to_json(comparison),
+    };
+    let words = Words { is_md };
+    let parts = [
+        words.sides(comparison),
+        words.table(comparison),
+        words.summary(comparison),
+        words.reasons(comparison),
+        words.differences(comparison),
+        words.unpaired(comparison),
+        words.legend(comparison),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{}\n", parts.join("\n\n"))
+}
+
+/// The same words for both kinds of text.
+struct Words {
+    is_md: bool,
+}
+
+impl Words {
+    /// What must not be overlooked.
+    fn strong(&self, text: &str) -> String {
+        if self.is_md { format!("**{text}**") } else { text.to_owned() }
+    }
+
+    /// Text of a file, which may be hostile: nothing that moves a terminal's cursor or turns the
+    /// direction of a line, and in Markdown neither cells nor tags.
+    fn clean(&self, text: &str) -> String {
+        let mut cleaned = String::with_capacity(text.len());
+        for c in text.chars() {
+            match c {
+                '|' if self.is_md => cleaned.push_str("\\|"),
+                '<' if self.is_md => cleaned.push_str("&lt;"),
+                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => cleaned.push('\u{fffd}'),
+                c if c.is_control() => cleaned.push('\u{fffd}'),
+                c => cleaned.push(c),
+            }
+        }
+        cleaned
+    }
+
+    fn list(&self, lines: impl IntoIterator<Item = String>) -> String {
+        lines.into_iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n")
+    }
+
+    fn sides(&self, comparison: &Comparison) -> String {
+        let side = |name: &str, side: &Side| {
+            let first = &side.files[0];
+            let others = match side.files.len() {
+                1 => String::new(),
+                n => format!(" and {} more", n - 1),
+            };
+            let runs =
+                if side.n_runs == 1 { "1 run".into() } else { format!("{} runs", side.n_runs) };
+            let from =
+                format!("{}{others} ({runs}), {}, {}", first.path, first.tool, first.processor);
+            format!("{name}: {}", self.clean(&from))
+        };
+        let change = |change: &AxisChange| {
+            self.clean(&format!("{}: {} → {}", change.axis, change.base, change.new))
+        };
+        let mut lines = vec![side("base", &comparison.base), side("new", &comparison.new)];
+        lines.extend(comparison.across.iter().map(change));
+        match self.is_md {
+            true => self.list(lines),
+            false => lines.join("\n"),
+        }
+    }
+
+    fn table(&self, comparison: &Comparison) -> String {
+        let header = [
+            "case",
+            "base",
+            "new",
+            "new / base",
+            "interval",
+            "p",
+            "p same",
+            "detectable",
+            "verdict",
+        ];
+        let mut lines = table(&header);
+        if !self.is_md {
+            lines.load_style(presets::UTF8_FULL_CONDENSED);
+        }
+        let axes = telling_axes(&comparison.pairs);
+        for pair in &comparison.pairs {
+            self.row(&mut lines, pair, &axes);
+        }
+        align_right(&mut lines, &[1, 2, 3, 4, 5, 6, 7]);
+        lines.to_string()
+    }
+
+    fn row(&self, lines: &mut Table, pair: &Pair, axes: &[&str]) {
+        let absent = || "–".to_owned();
+        let p = |value: Option<f64>| value.map_or_else(absent, p_text);
+        let verdict = match pair.verdict {
+            Verdict::Slower => self.strong(pair.verdict.name()),
+            verdict => verdict.name().to_owned(),
+        };
+        let cells = [
+            self.clean(&case_name(pair, axes)),
+            value_text(&pair.base, pair.unit),
+            value_text(&pair.new, pair.unit),
+            pair.ratio.map_or_else(absent, |ratio| format!("{:.3}", ratio.estimate)),
+            pair.ratio.map_or_else(absent, |ratio| interval_text(&ratio)),
+            p(pair.p_adjusted),
+            p(pair.p_same_adjusted),
+            pair.smallest_detectable.map_or_else(absent, |share| format!("{:.1} %", share * 100.0)),
+            verdict,
+        ];
+        lines.add_row(cells);
+    }
+
+    fn summary(&self, comparison: &Comparison) -> String {
+        let counts = &comparison.counts;
+        let verdicts = [
+            (counts.slower, Verdict::Slower),
+            (counts.faster, Verdict::Faster),
+            (counts.same, Verdict::Same),
+            (counts.unsure, Verdict::Unsure),
+        ];
+        let all: Vec<String> = verdicts
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, verdict)| format!("{n} {}", verdict.name()))
+            .collect();
+        let overall = comparison.overall.map_or_else(String::new, |ratio| {
+            format!(
+                "; geometric mean of new / base {:.3} {} ({:.1} %)",
+                ratio.estimate,
+                interval_text(&ratio),
+                ratio.coverage * 100.0
+            )
+        });
+        format!("{}{overall}.", self.strong(&all.join(", ")))
+    }
+
+    /// Why cases are unsure, each reason once.
+    fn reasons(&self, comparison: &Comparison) -> String {
+        let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut known = HashMap::new();
+        for pair in &comparison.pairs {
+            for reason in &pair.reasons {
+                let idx = *known.entry(reason.as_str()).or_insert_with(|| {
+                    found.push((reason, Vec::new()));
+                    found.len() - 1
+                });
+                found[idx].1.push(&pair.base_id);
+            }
+        }
+        let line = |(reason, ids): &(&str, Vec<&str>)| {
+            self.clean(&match ids.len() {
+                n if n == comparison.pairs.len() && n > 1 => format!("all cases: {reason}"),
+                1 => format!("{}: {reason}", ids[0]),
+                n => format!("{} and {} more: {reason}", ids[0], n - 1),
+            })
+        };
+        let named = self.list(found.iter().take(NAMED).map(line));
+        match found.len().saturating_sub(NAMED) {
+            0 => named,
+            more => format!("{named}\n- and {more} more reasons (-o json has all)"),
+        }
+    }
+
+    fn differences(&self, comparison: &Comparison) -> String {
+        let mut lines = Vec::new();
+        let mut by_kind: Vec<(&Difference, usize)> = Vec::new();
+        for difference in &comparison.differences {
+            let same = |(first, _): &&mut (&Difference, usize)| {
+                first.kind == difference.kind && first.effect == difference.effect
+            };
+            match by_kind.iter_mut().find(same) {
+                Some((_, n)) => *n += 1,
+                None => by_kind.push((difference, 1)),
+            }
+        }
+        for (first, n) in by_kind {
+            let effect = match first.effect {
+                Effect::Noted => "noted",
+                Effect::Allowed => "allowed",
+                Effect::TakenOff => "taken off before a verdict is given",
+                Effect::CostsVerdict => "costs the verdict",
+            };
+            let of_kind = comparison
+                .differences
+                .iter()
+                .filter(|other| other.kind == first.kind && other.effect == first.effect);
+            let messages: Vec<&str> =
+                of_kind.take(SHOWN).map(|difference| difference.message.as_str()).collect();
+            let more = match n.saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!("; and {more} more (-o json has all)"),
+            };
+            let advice = match first.effect {
+                Effect::Allowed => String::new(),
+                _ => format!(" {}.", capital(&first.advice)),
+            };
+            lines.push(format!(
+                "{} ({effect}): {}{more}.{advice}",
+                self.strong(first.kind.name()),
+                self.clean(&messages.join("; "))
+            ));
+        }
+        self.list(lines)
+    }
+
+    fn unpaired(&self, comparison: &Comparison) -> String {
+        let mut parts = Vec::new();
+        for side in [SideName::Base, SideName::New] {
+            let of_side: Vec<&Unpaired> =
+                comparison.unpaired.iter().filter(|unpaired| unpaired.side == side).collect();
+            if of_side.is_empty() {
+                continue;
+            }
+            let line = |unpaired: &&Unpaired| match &unpaired.nearest {
+                None => self.clean(&unpaired.id),
+                Some(nearest) => {
+                    let differs: Vec<String> = nearest
+                        .differs_in
+                        .iter()
+                        .map(|change| {
+                            format!("{} ({} and {})", change.axis, change.base, change.new)
+                        })
+                        .collect();
+                    self.clean(&format!(
+                        "{}; nearest is {}, which differs in {}",
+                        unpaired.id,
+                        nearest.id,
+                        differs.join(", ")
+                    ))
+                }
+            };
+            let mut text = format!(
+                "{} only in the {} side:\n\n{}",
+                n_cases(of_side.len()),
+                side.name(),
+                self.list(of_side.iter().take(NAMED).map(line))
+            );
+            if of_side.len() > NAMED {
+                text += &format!("\n- and {} more (-o json has all)", of_side.len() - NAMED);
+            }
+            parts.push(text);
+        }
+        parts.join("\n\n")
+    }
+
+    fn legend(&self, comparison: &Comparison) -> String {
+        let word = comparison.replicate.word(2);
+        let family = match comparison.n_tested {
+            1 => String::new(),
+            n => format!(" (Holm, {n} cases)"),
+        };
+        let percent = |share: f64| (share * 1e4).round() / 1e2;
+        let mut text = format!(
+            "Medians of {word}; new / base by Hodges and Lehmann with the interval that the order of \
+             {word} gives{}; p by the exact rank sum{family}: {} % is the limit for slower and faster, \
+             and p same for a change below the margin of {} %. Detectable: the smallest change that \
+             these {word} would have shown.",
+            coverage(comparison),
+            percent(comparison.error_rate),
+            percent(comparison.margin),
+        );
+        if comparison.replicate == crate::compare::record::Replicate::Round {
+            text += " One run on each side: what differs from run to run is not in the interval; \
+                     `benchinf ab` measures it.";
+        }
+        text
+    }
+}
+
+/// Coverage of the intervals, if all have the same.
+fn coverage(comparison: &Comparison) -> String {
+    let mut all = comparison.pairs.iter().filter_map(|pair| pair.ratio).map(|r| r.coverage);
+    let Some(first) = all.next() else { return String::new() };
+    let least = all.clone().fold(first, f64::min);
+    match all.all(|other| other == first) {
+        true => format!(" ({:.1} %)", first * 100.0),
+        false => format!(" ({:.1} % at least)", least * 100.0),
+    }
+}
+
+fn n_cases(n: usize) -> String {
+    if n == 1 { "1 case is".into() } else { format!("{n} cases are") }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn interval_text(ratio: &Ratio) -> String {
+    format!("[{:.3}, {:.3}]", ratio.lower, ratio.upper)
+}
+
+fn p_text(p: f64) -> String {
+    match p {
+        p if p < 0.0001 => "<0.0001".into(),
+        p if p < 0.1 => format!("{p:.4}"),
+        p => format!("{p:.2}"),
+    }
+}
+
+fn value_text(sample: &Sample, unit: Unit) -> String {
+    let Some(median) = sample.median else { return "–".into() };
+    match unit {
+        Unit::TokensPerS => format!("{} t/s", significant(median)),
+        Unit::FlopsPerS => flops_per_s_text(median),
+        Unit::BytesPerS => bytes_per_s_text(median),
+        Unit::Ns => duration_text(median.round() as u64),
+    }
+}
+
+/// The axes that tell cases from each other.
+fn telling_axes(pairs: &[Pair]) -> Vec<&str> {
+    let Some(first) = pairs.first() else { return Vec::new() };
+    let differs = |idx: &usize| {
+        pairs.iter().any(|pair| pair.axes.get(*idx).is_none_or(|axis| *axis != first.axes[*idx]))
+    };
+    (0..first.axes.len()).filter(differs).map(|idx| first.axes[idx].axis.as_str()).collect()
+}
+
+/// The test's name, which every case has, and the axes that tell it from the others.
+fn case_name(pair: &Pair, telling: &[&str]) -> String {
+    let value = |name: &str| {
+        pair.axes.iter().find(|axis| axis.axis == name).map(|axis| axis.value.as_str())
+    };
+    let test = match (value("n_prompt"), value("n_gen")) {
+        (Some(p), Some("0")) => format!("pp{p}"),
+        (Some("0"), Some(g)) => format!("tg{g}"),
+        (Some(p), Some(g)) => format!("pp{p}+tg{g}"),
+        // Without those axes, or of a probe, the id says it.
+        _ => return pair.base_id.clone(),
+    };
+    let mut name = test;
+    for axis in telling.iter().filter(|axis| !["n_prompt", "n_gen"].contains(axis)) {
+        let value = value(axis).unwrap_or_default();
+        name += &match *axis {
+            "n_depth" => format!(" @ d{value}"),
+            "batch_size" => format!(" b{value}"),
+            "n_threads" => format!(" t{value}"),
+            _ => format!(" {value}"),
+        };
+    }
+    name
+}

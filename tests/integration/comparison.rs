@@ -1,0 +1,503 @@
+//! What `benchinf compare` says of two sides, and when it says nothing.
+
+use benchinf::result::file::{AxesFile, DtypeFile, KernelsFile, OutcomeFile, ResultFile, RunEnd};
+use serde_json::Value;
+
+use crate::made::{Made, around};
+use crate::{Sandbox, repository};
+
+const MS: f64 = 1e6;
+
+/// What a comparison answered.
+struct Answer {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stderr))
+    }
+
+    fn verdicts(&self) -> Vec<String> {
+        let json = self.json();
+        let pairs = json["pairs"].as_array().unwrap();
+        pairs.iter().map(|pair| pair["verdict"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn difference(&self, kind: &str) -> Option<Value> {
+        let json = self.json();
+        let differences = json["differences"].as_array().unwrap();
+        differences.iter().find(|difference| difference["kind"] == kind).cloned()
+    }
+}
+
+fn compare(sandbox: &Sandbox, args: &str) -> Answer {
+    let output = sandbox.benchinf(&format!("compare {args}")).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    Answer { code: output.status.code().unwrap(), stdout, stderr }
+}
+
+fn write(sandbox: &Sandbox, name: &str, text: &str) {
+    std::fs::write(sandbox.path(name), text).unwrap();
+}
+
+/// A comparison of one prefill, `n` rounds on each side, whose new passes take `ratio` of the time.
+fn pair_of_files(sandbox: &Sandbox, n: usize, ratio: f64) {
+    write(sandbox, "a.json", &Made::new("a").prefill(16, &around(MS, n, 0)).text());
+    write(sandbox, "b.json", &Made::new("b").prefill(16, &around(ratio * MS, n, 1)).text());
+}
+
+#[test]
+fn verdicts_and_exit_statuses() {
+    for (n, ratio, args, verdict, code) in [
+        (8, 1.0, "", "same", 0),
+        (8, 1.01, "", "same", 0),
+        (8, 1.10, "", "slower", 1),
+        (8, 1.10, "--fail-on never", "slower", 0),
+        (8, 1.10, "--fail-on unsure", "slower", 1),
+        (8, 1.10, "--margin 20%", "same", 0),
+        (8, 0.90, "", "faster", 0),
+        (8, 0.90, "--fail-on unsure", "faster", 0),
+        // Latencies: less is faster.
+        (8, 1.10, "--metric prefill_pass", "slower", 1),
+        (8, 0.90, "--metric prefill_pass", "faster", 0),
+        (8, 1.0, "--metric prefill_pass", "same", 0),
+        // Between margin and certainty.
+        (8, 1.029, "--margin 2.8%", "slower", 1),
+        (4, 1.0, "--margin 0.1%", "unsure", 0),
+        (4, 1.0, "--margin 0.1% --fail-on unsure", "unsure", 3),
+        // Three and three cannot show anything, whatever they are; nor can less.
+        (3, 1.0, "", "unsure", 0),
+        (3, 5.0, "", "unsure", 0),
+        (3, 5.0, "--fail-on unsure", "unsure", 3),
+        (3, 0.2, "--margin 50%", "unsure", 0),
+        (1, 2.0, "", "unsure", 0),
+        (4, 1.5, "", "slower", 1),
+    ] {
+        let sandbox = Sandbox::new();
+        pair_of_files(&sandbox, n, ratio);
+        let answer = compare(&sandbox, &format!("a.json --with b.json -o json {args}"));
+        assert_eq!(answer.verdicts(), [verdict], "{n} {ratio} {args}");
+        assert_eq!(answer.code, code, "{n} {ratio} {args}");
+        let pair = &answer.json()["pairs"][0];
+        assert_eq!(pair["reasons"].as_array().unwrap().is_empty(), verdict != "unsure");
+        if n == 3 {
+            assert!(pair["p_value"].is_null() && pair["smallest_detectable"].is_null());
+            assert!((pair["ratio"]["coverage"].as_f64().unwrap() - 0.9).abs() < 1e-9);
+            let reason = pair["reasons"][0].as_str().unwrap();
+            assert!(reason.contains("3 and 3 rounds cannot show anything: 4 and 4"), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn a_family_needs_more_rounds_than_a_pair() {
+    let sandbox = Sandbox::new();
+    let many = |run: &str, n_rounds: usize, ratio: f64, seed: usize| {
+        let made = (0..20).fold(Made::new(run), |made, i| {
+            made.prefill(16 + i, &around(ratio * MS, n_rounds, seed + i as usize))
+        });
+        made.text()
+    };
+    for (n_rounds, verdict) in [(5, "unsure"), (6, "slower")] {
+        write(&sandbox, "a.json", &many("a", n_rounds, 1.0, 0));
+        write(&sandbox, "b.json", &many("b", n_rounds, 1.2, 3));
+        let answer = compare(&sandbox, "a.json --with b.json -o json");
+        assert_eq!(answer.verdicts(), [verdict; 20]);
+        let text = compare(&sandbox, "a.json --with b.json").stdout;
+        let words =
+            "5 and 5 rounds cannot show anything when 20 cases are tested together: 6 and 6";
+        assert_eq!(text.contains(words), n_rounds == 5, "{text}");
+    }
+}
+
+#[test]
+fn every_output_says_the_same() {
+    let sandbox = Sandbox::new();
+    pair_of_files(&sandbox, 8, 1.10);
+    let text = compare(&sandbox, "a.json --with b.json").stdout;
+    for words in ["pp16", "slower", "0.909", "1 slower; geometric mean", "`benchinf ab`"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let md = compare(&sandbox, "a.json --with b.json -o md").stdout;
+    assert!(md.contains("| **slower** |") && md.contains("**1 slower**"), "{md}");
+    let json = compare(&sandbox, "a.json --with b.json -o json").json();
+    let schema: Value = serde_json::from_str(&benchinf::compare::schema()).unwrap();
+    let problems: Vec<String> = jsonschema::validator_for(&schema)
+        .unwrap()
+        .iter_errors(&json)
+        .map(|e| e.to_string())
+        .collect();
+    assert_eq!(problems, [""; 0]);
+    let typed: benchinf::compare::Comparison = serde_json::from_value(json).unwrap();
+    assert_eq!((typed.counts.slower, typed.n_tested), (1, 1));
+}
+
+#[test]
+fn the_committed_schema_is_the_one_of_this_build() {
+    let committed = std::fs::read_to_string(repository("docs/comparison.schema.json"));
+    assert!(
+        committed.unwrap() == benchinf::compare::schema(),
+        "docs/comparison.schema.json is old: write it anew with `benchinf schema comparison > \
+         docs/comparison.schema.json`"
+    );
+}
+
+#[test]
+fn cases_pair_by_all_of_their_axes() {
+    let sandbox = Sandbox::new();
+    let stock = Made::new("x").axes(0);
+    let fused = AxesFile { kernels: Some(KernelsFile::Fused), ..stock.clone() };
+    let deep = AxesFile { n_depth: 64, ..stock.clone() };
+    let bf16 = AxesFile { dtype: DtypeFile::Bf16, ..stock.clone() };
+    let side = |run: &str, all: &[&AxesFile], seed: usize| {
+        let made = Made::new(run);
+        let made =
+            all.iter().fold(made, |made, axes| made.case((*axes).clone(), &around(MS, 8, seed)));
+        write(&sandbox, &format!("{run}.json"), &made.text());
+    };
+    side("stock", &[&stock, &deep], 0);
+    side("fused", &[&fused], 1);
+    side("bf16", &[&bf16, &stock], 2);
+    side("both", &[&stock, &fused], 3);
+
+    // Nothing pairs: the nearest is named.
+    let answer = compare(&sandbox, "stock.json --with fused.json");
+    assert_eq!(answer.code, 2);
+    for words in ["no case is on both sides", "differs in kernels (stock and fused)", "--across"] {
+        assert!(answer.stderr.contains(words), "{words}: {}", answer.stderr);
+    }
+    // Kernels on purpose.
+    let answer = compare(&sandbox, "stock.json --with fused.json --across kernels -o json");
+    assert_eq!(answer.verdicts(), ["same"]);
+    let json = answer.json();
+    assert_eq!(json["across"][0]["base"], "stock");
+    assert_eq!(json["across"][0]["new"], "fused");
+    assert_eq!(json["unpaired"][0]["id"], "tiny/f32/cpu/t2/b1/pp16@d64");
+    assert_eq!(json["unpaired"][0]["side"], "base");
+    assert_eq!(json["unpaired"][0]["nearest"]["differs_in"][0]["axis"], "n_depth");
+    // A case of the base that is gone is not passed over.
+    for (fail_on, code) in [("slower", 0), ("unsure", 3)] {
+        let args = format!("stock.json --with fused.json --across kernels --fail-on {fail_on}");
+        assert_eq!(compare(&sandbox, &args).code, code);
+    }
+    let answer = compare(&sandbox, "stock.json --with bf16.json");
+    for words in
+        ["1 case is only in the base side", "1 case is only in the new side", "n_depth (64 and 0)"]
+    {
+        assert!(answer.stdout.contains(words), "{words}: {}", answer.stdout);
+    }
+    for (args, words) in [
+        ("stock.json --with both.json --across kernels", "are the same case"),
+        ("stock.json --with bf16.json --across kernel", "there is no such axis; cases have model"),
+        (
+            "stock.json --with bf16.json --metric e2el",
+            "no case has e2el on both sides; of tiny/f32/cpu/t2/b1/pp16@d0, it has no e2el",
+        ),
+        ("stock.json --with bf16.json --metric speed", "is not one of throughput, prefill_pass"),
+        ("stock.json --with bf16.json --margin 0", "is not a share"),
+        ("stock.json stock.json --with bf16.json", "hold the same run, stock"),
+        ("stock.json --with none.json", "none.json"),
+    ] {
+        let answer = compare(&sandbox, args);
+        assert_eq!((answer.code, answer.stdout.as_str()), (2, ""), "{args}");
+        assert!(answer.stderr.contains(words), "{args}: {}", answer.stderr);
+    }
+}
+
+#[test]
+fn differences_cost_the_verdict_unless_allowed() {
+    type Edit = fn(&mut ResultFile);
+    let cases: [(Edit, &str, &str); 13] = [
+        (|f| f.environment.cpu.model = Some("another".into()), "machine", "cpu.model is `"),
+        (|f| f.environment.cpu.model = None, "machine", "and absent in the new side"),
+        (|f| f.environment.cpu.governor = Some("powersave".into()), "", ""),
+        (|f| f.environment.memory_bytes = Some(benchinf::units::Bytes(1)), "machine", "memory"),
+        (|f| f.environment.kernel = Some("7.0".into()), "system", "environment.kernel"),
+        (|f| f.environment.load_average_1min = Some(9.0), "", ""),
+        (|f| f.tool.commit = Some("abc".into()), "tool", "tool.commit"),
+        (|f| f.tool.binary_sha256 = Some("0".repeat(64)), "", ""),
+        (|f| f.tool.debug_build = true, "debug", "a debug build"),
+        (|f| f.plan.seed = 9, "settings", "plan.seed is 0 in the base and 9 in the new side"),
+        (|f| f.plan.warm_up = None, "settings", "and absent in the new side"),
+        (|f| f.plan.models[0].weights_sha256 = Some("1".repeat(64)), "", ""),
+        (|f| f.plan.models[0].origin = "elsewhere".into(), "", ""),
+    ];
+    for (i, (edit, kind, words)) in cases.into_iter().enumerate() {
+        let sandbox = Sandbox::new();
+        write(&sandbox, "a.json", &Made::new("a").prefill(16, &around(MS, 8, 0)).text());
+        let other = Made::new("b").prefill(16, &around(1.2 * MS, 8, 1)).edit(edit);
+        write(&sandbox, "b.json", &other.text());
+        let answer = compare(&sandbox, "a.json --with b.json -o json");
+        let expected = if kind.is_empty() { ("slower", 1) } else { ("unsure", 0) };
+        assert_eq!((answer.verdicts()[0].as_str(), answer.code), expected, "{i}");
+        if kind.is_empty() {
+            continue;
+        }
+        let difference = answer.difference(kind).unwrap();
+        assert_eq!(difference["effect"], "costs_verdict", "{i}");
+        assert!(difference["message"].as_str().unwrap().contains(words), "{difference}");
+        let reason = answer.json()["pairs"][0]["reasons"][0].to_string();
+        assert!(reason.contains(&format!("the sides differ: {kind}")), "{reason}");
+        // In words as well, and with leave the verdict is given.
+        let text = compare(&sandbox, "a.json --with b.json -o md").stdout;
+        assert!(text.contains(&format!("**{kind}** (costs the verdict)")), "{text}");
+        let answer = compare(&sandbox, &format!("a.json --with b.json -o json --allow {kind}"));
+        assert_eq!((answer.verdicts()[0].as_str(), answer.code), ("slower", 1), "{i}");
+        assert_eq!(answer.difference(kind).unwrap()["effect"], "allowed");
+    }
+}
+
+#[test]
+fn clocks_and_load_are_looked_at() {
+    // Time of the new side, its clock and its other load by those of the base.
+    for (ratio, clock, load, args, verdict, kind) in [
+        (1.1, 1.0, 0.0, "", "slower", ""),
+        (1.1, 0.995, 0.0, "", "slower", ""),
+        // A clock that is 9 % slower explains it.
+        (1.1, 0.91, 0.0, "", "unsure", "clocks"),
+        (1.1, 0.91, 0.0, "--allow clocks", "slower", "clocks"),
+        (1.1, 0.91, 0.0, "--metric prefill_pass", "unsure", "clocks"),
+        // One that is 5 % slower explains only half of it, and a faster one nothing.
+        (1.1, 0.95, 0.0, "", "slower", "clocks"),
+        (1.1, 1.10, 0.0, "", "slower", "clocks"),
+        (0.91, 1.10, 0.0, "", "unsure", "clocks"),
+        (0.91, 1.10, 0.0, "--metric prefill_pass", "unsure", "clocks"),
+        (0.9, 0.91, 0.0, "--metric prefill_pass", "faster", "clocks"),
+        // Nor are they the same if only the clocks made them so.
+        (1.0, 1.10, 0.0, "", "unsure", "clocks"),
+        (1.1, 1.0, 0.04, "", "slower", ""),
+        (1.1, 1.0, 0.06, "", "unsure", "load"),
+        (1.1, 1.0, 0.06, "--allow load", "slower", "load"),
+    ] {
+        let sandbox = Sandbox::new();
+        let base = Made::new("a").prefill(16, &around(MS, 8, 0)).other_load(0.0);
+        let new = Made::new("b").prefill(16, &around(ratio * MS, 8, 1));
+        write(&sandbox, "a.json", &base.text());
+        write(&sandbox, "b.json", &new.core_speed(6e8 * clock).other_load(load).text());
+        let answer = compare(&sandbox, &format!("a.json --with b.json -o json {args}"));
+        assert_eq!(answer.verdicts(), [verdict], "{ratio} {clock} {load} {args}");
+        for other in ["clocks", "load"] {
+            assert_eq!(answer.difference(other).is_some(), other == kind, "{ratio} {clock}");
+        }
+    }
+}
+
+#[test]
+fn altered_files_are_named_and_cost_the_verdict() {
+    let sandbox = Sandbox::new();
+    pair_of_files(&sandbox, 8, 1.2);
+    let text = std::fs::read_to_string(sandbox.path("b.json")).unwrap();
+    write(&sandbox, "b.json", &text.replacen("\"os\": \"", "\"os\": \"x", 1));
+    let answer = compare(&sandbox, "a.json --with b.json --allow system");
+    assert_eq!(answer.code, 0);
+    assert!(answer.stdout.contains("unsure"), "{}", answer.stdout);
+    let words =
+        "altered (costs the verdict): new: b.json was altered since it was written (environment)";
+    assert!(answer.stdout.contains(words), "{}", answer.stdout);
+    let answer = compare(&sandbox, "a.json --with b.json --allow system --allow-altered -o json");
+    assert_eq!(answer.verdicts(), ["slower"]);
+    assert_eq!(answer.json()["new"]["files"][0]["integrity"], "altered");
+}
+
+#[test]
+fn parts_of_requests_are_compared_by_their_rounds() {
+    let sandbox = Sandbox::new();
+    // The rest of the division goes to the first token of four: it alone takes longer.
+    let request = |run: &str, first_ns: u64, rest_ns: u64| {
+        let made = Made::new(run);
+        let axes = made.axes(2);
+        let jitter = |i: u64| i * 7 % 5 * 100;
+        let rounds: Vec<[u64; 4]> =
+            (0..8).map(|i| [first_ns + jitter(i), rest_ns, rest_ns, rest_ns]).collect();
+        made.iterations(axes, &rounds).text()
+    };
+    write(&sandbox, "a.json", &request("a", 1_000_000, 500_000));
+    write(&sandbox, "b.json", &request("b", 1_200_000, 400_000));
+    for (metric, verdict, base_ns) in [
+        ("ttft", "slower", 1_000_200.0),
+        ("itl", "faster", 500_000.0),
+        ("tpot", "faster", 500_000.0),
+        ("e2el", "faster", 2_500_200.0),
+    ] {
+        let answer = compare(&sandbox, &format!("a.json --with b.json -o json --metric {metric}"));
+        assert_eq!(answer.verdicts(), [verdict], "{metric}");
+        let pair = &answer.json()["pairs"][0];
+        assert_eq!((&pair["unit"], &pair["better"]), (&"ns".into(), &"lower".into()));
+        assert_eq!(pair["base"]["median"].as_f64(), Some(base_ns), "{metric}");
+        assert_eq!(pair["definition"], format!("{metric}.v1"));
+    }
+    let old = repository("tests/data/results/valid/v1.1.json");
+    std::fs::copy(old, sandbox.path("old.json")).unwrap();
+    let answer = compare(&sandbox, "old.json --with a.json --metric ttft");
+    assert_eq!(answer.code, 2);
+    assert!(answer.stderr.contains("its rounds do not keep ttft"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_run_is_not_compared_with_itself() {
+    let sandbox = Sandbox::new();
+    pair_of_files(&sandbox, 8, 1.0);
+    let answer = compare(&sandbox, "a.json --with a.json -o json");
+    assert_eq!(answer.verdicts(), ["unsure"]);
+    assert!(answer.difference("same_run").is_some());
+}
+
+#[test]
+fn several_files_on_a_side_are_runs_and_one_value_each() {
+    let sandbox = Sandbox::new();
+    // Rounds of a run are alike, and runs differ by more than the two sides do.
+    let of_runs = [1.00, 1.06, 0.97, 1.03];
+    let mut names = [const { Vec::new() }; 2];
+    for (side, names) in names.iter_mut().enumerate() {
+        for (i, of_run) in of_runs.iter().enumerate() {
+            let name = format!("{}{i}.json", ["a", "b"][side]);
+            let side_ratio = [1.0, 1.02][side];
+            let rounds = around(of_run * side_ratio * MS, 8, i + side);
+            write(&sandbox, &name, &Made::new(&name).prefill(16, &rounds).text());
+            names.push(name);
+        }
+    }
+    // One run on each side: the difference between the runs passes for one of the sides.
+    let answer = compare(&sandbox, "a2.json --with b1.json -o json");
+    assert_eq!(answer.verdicts(), ["slower"]);
+    // All of them: it does not.
+    let all = format!("{} --with {} -o json", names[0].join(" "), names[1].join(" "));
+    let answer = compare(&sandbox, &all);
+    assert_eq!(answer.verdicts(), ["unsure"]);
+    let json = answer.json();
+    assert_eq!(json["replicate"], "run");
+    assert_eq!(json["pairs"][0]["base"]["values"].as_array().unwrap().len(), 4);
+    // Runs that were merged are still runs.
+    for (side, names) in ["a", "b"].iter().zip(&names) {
+        let args = format!("merge {} --out {side}.json", names.join(" "));
+        sandbox.benchinf(&args).assert().success();
+    }
+    let merged = compare(&sandbox, "a.json --with b.json -o json").json();
+    assert_eq!(merged["pairs"], json["pairs"]);
+    // Two runs and one cannot show anything.
+    let answer = compare(&sandbox, "a0.json a1.json --with b0.json");
+    assert!(
+        answer.stdout.contains("2 and 1 runs cannot show anything: 4 and 4"),
+        "{}",
+        answer.stdout
+    );
+}
+
+#[test]
+fn what_failed_or_was_cut_off_is_said() {
+    let sandbox = Sandbox::new();
+    let two = |run: &str, seed: usize| {
+        let made = Made::new(run).prefill(16, &around(MS, 8, seed));
+        made.prefill(32, &around(2.0 * MS, 8, seed))
+    };
+    write(&sandbox, "a.json", &two("a", 0).text());
+    let mut file = benchinf::result::parse(&two("b", 1).text()).unwrap();
+    let failed = OutcomeFile::Failed { reason: "output check: NaN".into() };
+    let case = &mut file.cases[1];
+    case.outcome = failed;
+    case.rounds.clear();
+    case.latencies.clear();
+    (case.throughput, case.check, case.roofline, case.claims) = (None, None, None, None);
+    case.warnings.clear();
+    (case.warm_up, case.kernel) = (None, None);
+    file.run.ended = RunEnd::TimeUp;
+    write(&sandbox, "b.json", &benchinf::result::seal(&mut file, None));
+    let answer = compare(&sandbox, "a.json --with b.json -o json");
+    assert_eq!(answer.verdicts(), ["same", "unsure"]);
+    let json = answer.json();
+    assert_eq!(json["pairs"][1]["reasons"][0], "new: it failed: output check: NaN");
+    assert_eq!(answer.difference("unfinished").unwrap()["effect"], "noted");
+    // What fails is no answer to how fast it is: a gate stays shut, but not for what failed before.
+    for (args, code) in [
+        ("a.json --with b.json", 1),
+        ("a.json --with b.json --fail-on unsure", 1),
+        ("a.json --with b.json --fail-on never", 0),
+        ("b.json --with a.json", 0),
+        ("b.json --with a.json --fail-on unsure", 3),
+    ] {
+        assert_eq!(compare(&sandbox, args).code, code, "{args}");
+    }
+    assert_eq!(json["pairs"][1]["failed_in"][0], "new");
+    // A failed case has no part in the family.
+    assert_eq!(json["n_tested"], 1);
+}
+
+#[test]
+fn files_of_every_version_are_compared() {
+    let sandbox = Sandbox::new();
+    for version in ["v1.0", "v1.1"] {
+        let name = format!("{version}.json");
+        let path = repository("tests/data/results/valid").join(&name);
+        std::fs::copy(path, sandbox.path(&name)).unwrap();
+    }
+    let answer = compare(&sandbox, "v1.0.json --with v1.1.json -o json");
+    let json = answer.json();
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(!json["pairs"].as_array().unwrap().is_empty());
+    assert!(answer.verdicts().iter().all(|verdict| verdict == "unsure"));
+    let altered = answer.difference("altered").unwrap();
+    assert_eq!(altered["effect"], "noted");
+    assert!(altered["message"].as_str().unwrap().contains("has no digests"));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let sandbox = Sandbox::new();
+    let hostile = "<script>alert(1)</script>|\u{1b}[31m\u{202e}`**x";
+    let made = |run: &str, seed: usize| {
+        let made = Made::new(run).edit(|file| {
+            file.plan.models[0].label = hostile.into();
+            file.environment.cpu.model = Some(format!("{hostile}{}", file.run.id));
+            file.tool.commit = Some(hostile.into());
+        });
+        let axes = AxesFile { model: hostile.into(), ..made.axes(0) };
+        made.case(axes, &around(MS, 8, seed)).text()
+    };
+    write(&sandbox, "a.json", &made("a", 0));
+    write(&sandbox, "b.json", &made(hostile, 1));
+    for format in ["text", "md", "json"] {
+        let answer = compare(&sandbox, &format!("a.json --with b.json -o {format}"));
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        assert!(!answer.stdout.contains('\u{1b}'), "{}", answer.stdout);
+        let turns = answer.stdout.contains('\u{202e}');
+        assert!(!turns || format == "json", "{}", answer.stdout);
+        match format {
+            "json" => assert!(answer.json()["pairs"][0]["axes"][0]["value"] == hostile),
+            "md" => assert!(!answer.stdout.contains("<script>"), "{}", answer.stdout),
+            _ => {}
+        }
+    }
+    for text in ["", "{}", "[1]", "\u{0}"] {
+        write(&sandbox, "x.json", text);
+        let answer = compare(&sandbox, "a.json --with x.json");
+        assert_eq!((answer.code, answer.stdout.as_str()), (2, ""));
+        assert!(answer.stderr.contains("x.json: this is not a result file"), "{}", answer.stderr);
+    }
+}
+
+#[test]
+fn probes_are_compared_where_there_are_no_cases() {
+    let sandbox = Sandbox::new();
+    let path = repository("tests/data/results/valid/v1.1.json");
+    let probes = |run: &str| {
+        let mut file = benchinf::result::read(&path).unwrap();
+        file.cases.clear();
+        file.run.id = run.into();
+        write(&sandbox, &format!("{run}.json"), &benchinf::result::seal(&mut file, None));
+    };
+    probes("a");
+    probes("b");
+    let answer = compare(&sandbox, "a.json --with b.json -o json");
+    let json = answer.json();
+    assert_eq!(json["pairs"].as_array().unwrap().len(), 4);
+    assert_eq!(json["pairs"][0]["unit"], "flops_per_s");
+    assert_eq!(json["pairs"][1]["unit"], "bytes_per_s");
+    assert_eq!(json["pairs"][0]["ratio"]["estimate"], 1.0);
+    let text = compare(&sandbox, "a.json --with b.json").stdout;
+    assert!(text.contains("gemm/f32/cpu/t2") && text.contains("GFLOP/s"), "{text}");
+}
