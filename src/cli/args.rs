@@ -75,9 +75,29 @@ pub(super) struct ReportArgs {
     #[arg(value_name = "RESULT", required = true)]
     pub(super) results: Vec<PathBuf>,
 
-    /// What standard output shows.
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "md")]
-    pub(super) output: OutputFormat,
+    /// Result files of the other side: the page shows both.
+    #[arg(long, value_name = "NEW", num_args = 1.., requires = "html")]
+    pub(super) with: Vec<PathBuf>,
+
+    /// What standard output shows; Markdown, unless something goes to a file.
+    #[arg(short, long, alias = "format", value_name = "FORMAT", value_enum)]
+    pub(super) output: Option<OutputFormat>,
+
+    /// Write one self-contained page with tables and charts: it needs no network.
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+
+    /// Write the Markdown tables to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) md: Option<PathBuf>,
+
+    /// Write one line per case to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) csv: Option<PathBuf>,
+
+    /// Replace files that are there already.
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, clap::Args)]

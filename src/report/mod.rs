@@ -2,6 +2,7 @@
 
 mod classification;
 mod classification_csv;
+mod html;
 mod rows;
 mod table;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 use crate::result::{self, LAYOUT, Reading, ResultFile, Verdict};
 
 pub use classification::{ClassificationFormat, render_classifications};
+pub use html::{NamedReading, page};
 
 /// Formats of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

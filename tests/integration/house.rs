@@ -54,7 +54,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("classify", &["error", "case", "measure", "result"]),
-    ("report", &["case", "units", "stats", "result", "classify"]),
+    ("report", &["case", "units", "stats", "histogram", "result", "classify"]),
     (
         "cli",
         &[
@@ -87,6 +87,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("flate2::", &["histogram/codec.rs"]),
     ("toml::", &["classify/"]),
     ("clap::", &["cli/"]),
+    ("maud::", &["report/html/"]),
+    ("plotters", &["report/html/chart/"]),
     ("println!", &["cli/"]),
     ("print!(", &["cli/"]),
     ("Instant", &["measure/clock.rs"]),
@@ -155,8 +157,13 @@ fn confined_words_stay_where_they_belong() {
 #[test]
 fn every_file_says_what_it_is_for() {
     for (name, text) in sources() {
-        // Data files beside the code say it in their own way.
-        let opening = if name.ends_with(".toml") { "# " } else { "//! " };
+        // Files of other kinds beside the code say it in their own way.
+        let opening = match name.rsplit('.').next() {
+            Some("toml") => "# ",
+            Some("css") => "/* ",
+            Some("js") => "// ",
+            _ => "//! ",
+        };
         assert!(text.starts_with(opening), "{name} does not say what it is for");
     }
 }

@@ -1,0 +1,245 @@
+//! The tables of a page.
+
+use maud::{Markup, html};
+
+use crate::report::html::view::{Latency, Outcome, Row, Side, Throughput, View, text};
+use crate::report::table::{ceiling_rate_texts, percentile_text};
+use crate::result::file::OutcomeFile;
+use crate::units::{duration_text, significant};
+
+/// A table that scrolls by itself, by keyboard too.
+fn scrolling(label: &str, table: Markup) -> Markup {
+    html! { div.scroll tabindex="0" role="region" aria-label=(label) { (table) } }
+}
+
+/// A header that sorts.
+fn sortable(name: &str, is_number: bool) -> Markup {
+    html! { th.number[is_number] scope="col" { button type="button" { (name) } } }
+}
+
+/// A number that sorts by its value.
+fn number(value: Option<f64>, text: &str) -> Markup {
+    html! { td.number data-v=[value.map(|v| v.to_string())] { (text) } }
+}
+
+/// Throughput of every case.
+pub(super) fn cases(view: &View) -> Markup {
+    let has = |of: &dyn Fn(&Row) -> bool| view.rows.iter().any(of);
+    let first = view.rows.first();
+    let differ =
+        |of: &dyn Fn(&Row) -> String| first.is_some_and(|first| has(&|row| of(row) != of(first)));
+    let many_files = view.files.len() > 1;
+    let several_kernels = differ(&|row| row.axes.kernels.to_owned());
+    let any_warning = has(&|row| !row.warnings.is_empty());
+    let any_roofline = has(&|row| row.roofline.is_some());
+    let largest = view
+        .rows
+        .iter()
+        .filter_map(|row| row.throughput.as_ref())
+        .map(|t| t.interval.map_or(t.median, |(_, upper, _)| upper))
+        .fold(0.0, f64::max);
+    let table = html! {
+        table {
+            thead { tr {
+                @if view.has_two_sides { (sortable("side", false)) }
+                @if many_files { (sortable("file", false)) }
+                (sortable("model", false))
+                (sortable("dtype", false))
+                (sortable("device", false))
+                @if several_kernels { (sortable("kernels", false)) }
+                (sortable("threads", true))
+                (sortable("batch", true))
+                (sortable("test", false))
+                (sortable("t/s, median", true))
+                th scope="col" colspan="2" { "interval" }
+                (sortable("coverage", true))
+                (sortable("mean ± sd", true))
+                (sortable("rounds", true))
+                @if any_roofline { (sortable("of ceiling", true)) }
+                @if any_warning { (sortable("warnings", true)) }
+            } }
+            tbody { @for row in &view.rows { tr.new[row.side == Side::New] {
+                @if view.has_two_sides { td { (row.side.name()) } }
+                @if many_files { td { (view.files[row.file_idx].name) } }
+                td { (text(row.axes.model)) }
+                td { (text(row.axes.dtype)) }
+                td { (text(row.axes.device)) }
+                @if several_kernels { td { (row.axes.kernels) } }
+                (number(Some(row.axes.n_threads.into()), &row.axes.n_threads.to_string()))
+                (number(Some(row.axes.batch_size.into()), &row.axes.batch_size.to_string()))
+                td { (text(row.axes.test)) }
+                (throughput(row, largest))
+                (number(None, &row.rounds.len().to_string()))
+                @if any_roofline { (share(row)) }
+                @if any_warning { (warnings(row)) }
+            } } }
+        }
+    };
+    scrolling("Throughput of every case", table)
+}
+
+/// Median, interval, its coverage and the mean; or why there is none.
+fn throughput(row: &Row, largest: f64) -> Markup {
+    let reason = match (&row.outcome, &row.throughput) {
+        (Outcome::Measured, Some(t)) => return measured(t, largest),
+        (Outcome::Measured, None) => "below the clock's resolution".to_owned(),
+        (Outcome::Skipped(reason), _) => format!("skipped: {reason}"),
+        (Outcome::Failed(reason), _) => format!("failed: {reason}"),
+    };
+    html! { td.number { "–" } td.wrap colspan="2" { (text(&reason)) } td {} td {} }
+}
+
+fn measured(t: &Throughput, largest: f64) -> Markup {
+    let mean = match t.stddev {
+        Some(stddev) => format!("{} ± {}", significant(t.mean), significant(stddev)),
+        None => significant(t.mean),
+    };
+    html! {
+        (number(Some(t.median), &significant(t.median)))
+        td {
+            @if let Some((lower, upper, _)) = t.interval {
+                "[" (significant(lower)) ", " (significant(upper)) "]"
+            } @else { "–" }
+        }
+        td.bar { (bar(t, largest)) }
+        (number(t.interval.map(|i| i.2), &t.interval.map_or("–".into(), |i| format!("{:.1} %", i.2 * 100.0))))
+        (number(Some(t.mean), &mean))
+    }
+}
+
+/// The interval as a small bar: from zero to the largest of the table.
+fn bar(t: &Throughput, largest: f64) -> Markup {
+    let at = |value: f64| format!("{:.1}", 4.0 + (value / largest).clamp(0.0, 1.0) * 110.0);
+    html! {
+        @if largest > 0.0 && largest.is_finite() {
+            svg.interval viewBox="0 0 118 12" aria-hidden="true" {
+                path.track d="M4 6H114" {}
+                @if let Some((lower, upper, _)) = t.interval {
+                    path.span d={ "M" (at(lower)) " 6H" (at(upper)) } {}
+                }
+                circle.centre cx=(at(t.median)) cy="6" r="3" {}
+            }
+        }
+    }
+}
+
+fn share(row: &Row) -> Markup {
+    let share = row.roofline.as_ref().and_then(|r| r.share);
+    let text = match share {
+        Some(share) if share > 1.0 => "above it".to_owned(),
+        Some(share) => format!("{:.0} %", share * 100.0),
+        None => "–".into(),
+    };
+    number(share, &text)
+}
+
+fn warnings(row: &Row) -> Markup {
+    let kinds: Vec<&str> = row.warnings.iter().map(|warning| warning.kind.as_str()).collect();
+    html! {
+        td.number data-v=(kinds.len()) title=[(!kinds.is_empty()).then(|| text(&kinds.join(", ")))] {
+            @if kinds.is_empty() { "–" } @else { (kinds.len()) }
+        }
+    }
+}
+
+/// Latencies of every case.
+pub(super) fn latencies(view: &View) -> Markup {
+    let rows = || view.rows.iter().flat_map(|row| row.latencies.iter().map(move |l| (row, l)));
+    let duration = |ns: u64| number(Some(ns as f64), &duration_text(ns));
+    let percentile = |latency: &Latency, i: usize| {
+        let ns = latency.percentiles_ns[i];
+        number(ns.map(|ns| ns as f64), &percentile_text(ns, i == 0, latency.count))
+    };
+    let table = html! {
+        table {
+            thead { tr {
+                (sortable("case", false)) (sortable("latency", false)) (sortable("values", true))
+                (sortable("mean", true)) (sortable("p50", true)) (sortable("p90", true))
+                (sortable("p99", true)) (sortable("max", true))
+            } }
+            tbody { @for (row, latency) in rows() { tr {
+                td { (row.label) }
+                td title=(text(latency.description)) { (text(latency.metric)) }
+                (number(Some(latency.count as f64), &latency.count.to_string()))
+                (duration(latency.mean_ns.round() as u64))
+                (percentile(latency, 0)) (percentile(latency, 1)) (percentile(latency, 2))
+                (duration(latency.max_ns))
+            } } }
+        }
+    };
+    scrolling("Latencies of every case", table)
+}
+
+/// What the machines could do at most.
+pub(super) fn ceilings(view: &View) -> Markup {
+    let all = || {
+        view.files.iter().flat_map(|file| file.reading.file.ceilings.iter().map(move |c| (file, c)))
+    };
+    let many_files = view.files.len() > 1;
+    let table = html! {
+        table {
+            thead { tr {
+                @if many_files { (sortable("file", false)) }
+                (sortable("ceiling", false)) (sortable("dtype", false)) (sortable("device", false))
+                (sortable("threads", true)) (sortable("kernel", false)) (sortable("best", true))
+                (sortable("proved at least", true))
+            } }
+            tbody { @for (file, ceiling) in all().take(super::view::MAX_CASES) {
+                @let (best, proved) = ceiling_rate_texts(ceiling, file.integrity);
+                tr {
+                    @if many_files { td { (file.name) } }
+                    td { (ceiling.probe) }
+                    td { @match &ceiling.dtype { Some(dtype) => (dtype), None => "–" } }
+                    td { (text(&ceiling.device)) }
+                    (number(Some(ceiling.n_threads.into()), &ceiling.n_threads.to_string()))
+                    td { (text(ceiling.kernel.as_deref().unwrap_or("–"))) }
+                    @match &ceiling.outcome {
+                        OutcomeFile::Measured => (number(ceiling.rate.as_ref().map(|r| r.best_per_s), &best)),
+                        _ => td.wrap { (text(&best)) },
+                    }
+                    td.number { (proved) }
+                }
+            } }
+        }
+    };
+    scrolling("Measured ceilings", table)
+}
+
+/// Both sides of each case beside each other, with nothing said of the difference.
+pub(super) fn sides(view: &View) -> Markup {
+    let of = |side: Side| view.rows.iter().filter(move |row| row.side == side);
+    let mut new: std::collections::HashMap<&str, &Row> = std::collections::HashMap::new();
+    for row in of(Side::New) {
+        new.entry(row.id).or_insert(row);
+    }
+    let base: Vec<&Row> = of(Side::Base).collect();
+    let pairs: Vec<(&Row, &Row)> =
+        base.iter().filter_map(|row| Some((*row, *new.get(row.id)?))).collect();
+    let unpaired = view.rows.len() - 2 * pairs.len();
+    let cells = |row: &Row| match &row.throughput {
+        Some(t) => html! {
+            (number(Some(t.median), &significant(t.median)))
+            td { @match t.interval {
+                Some((lower, upper, coverage)) => { "[" (significant(lower)) ", " (significant(upper)) "] " small { (format!("{:.1} %", coverage * 100.0)) } },
+                None => "–",
+            } }
+        },
+        None => html! { td.number { "–" } td { "–" } },
+    };
+    let table = html! {
+        table {
+            thead { tr {
+                (sortable("case", false)) (sortable("base, t/s", true)) th scope="col" { "interval" }
+                (sortable("new, t/s", true)) th scope="col" { "interval" }
+            } }
+            tbody { @for (base, new) in &pairs { tr {
+                td { (text(base.id)) }
+                (cells(base)) (cells(new))
+            } } }
+        }
+    };
+    html! {
+        @if !pairs.is_empty() { (scrolling("Both sides of each case", table)) }
+        @if unpaired > 0 { p.note { strong { (unpaired) " rows have no counterpart" } " with the same axes on the other side." } }
+    }
+}
