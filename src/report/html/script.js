@@ -4,12 +4,15 @@ for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => {
     const header = button.closest("th");
     const table = header.closest("table");
-    const column = [...header.parentNode.children].indexOf(header);
+    const before = [...header.parentNode.children];
+    const start = before.slice(0, before.indexOf(header)).reduce((sum, th) => sum + th.colSpan, 0);
     const down = header.getAttribute("aria-sort") === "ascending";
     for (const other of table.querySelectorAll("th")) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", down ? "descending" : "ascending");
     const key = (row) => {
-      const cell = row.children[column];
+      // A header may stand over two cells.
+      let cell = row.firstElementChild;
+      for (let left = start; left > 0; cell = cell.nextElementSibling) left -= cell.colSpan;
       return cell.dataset.v === undefined ? cell.textContent : Number(cell.dataset.v);
     };
     const missing = (value) => value === "–" || value === "" || Number.isNaN(value);

@@ -22,16 +22,33 @@ fn number(value: Option<f64>, text: &str) -> Markup {
     html! { td.number data-v=[value.map(|v| v.to_string())] { (text) } }
 }
 
+/// An axis as a column: its name, whether it is a number, and a case's value.
+type Column<'a> = (&'static str, bool, fn(&Row<'a>) -> String);
+
+/// The axes that rows differ in have columns; the others are said once.
+fn axis_columns<'a>(view: &View<'a>) -> (Vec<Column<'a>>, Vec<Column<'a>>) {
+    let columns: [Column; 7] = [
+        ("model", false, |row| text(row.axes.model)),
+        ("dtype", false, |row| text(row.axes.dtype)),
+        ("device", false, |row| text(row.axes.device)),
+        ("kernels", false, |row| row.axes.kernels.to_owned()),
+        ("threads", true, |row| row.axes.n_threads.to_string()),
+        ("batch", true, |row| row.axes.batch_size.to_string()),
+        ("test", false, |row| text(row.axes.test)),
+    ];
+    let first = view.rows.first();
+    columns.into_iter().partition(|(name, _, of)| {
+        *name == "test" || first.is_some_and(|first| view.rows.iter().any(|r| of(r) != of(first)))
+    })
+}
+
 /// Throughput of every case.
 pub(super) fn cases(view: &View) -> Markup {
     let has = |of: &dyn Fn(&Row) -> bool| view.rows.iter().any(of);
-    let first = view.rows.first();
-    let differ =
-        |of: &dyn Fn(&Row) -> String| first.is_some_and(|first| has(&|row| of(row) != of(first)));
     let many_files = view.files.len() > 1;
-    let several_kernels = differ(&|row| row.axes.kernels.to_owned());
     let any_warning = has(&|row| !row.warnings.is_empty());
-    let any_roofline = has(&|row| row.roofline.is_some());
+    let any_share = has(&|row| row.roofline.as_ref().is_some_and(|r| r.share.is_some()));
+    let (columns, alike) = axis_columns(view);
     let largest = view
         .rows
         .iter()
@@ -43,39 +60,39 @@ pub(super) fn cases(view: &View) -> Markup {
             thead { tr {
                 @if view.has_two_sides { (sortable("side", false)) }
                 @if many_files { (sortable("file", false)) }
-                (sortable("model", false))
-                (sortable("dtype", false))
-                (sortable("device", false))
-                @if several_kernels { (sortable("kernels", false)) }
-                (sortable("threads", true))
-                (sortable("batch", true))
-                (sortable("test", false))
-                (sortable("t/s, median", true))
+                @for (name, is_number, _) in &columns { (sortable(name, *is_number)) }
+                (sortable("median, t/s", true))
                 th scope="col" colspan="2" { "interval" }
                 (sortable("coverage", true))
                 (sortable("mean ± sd", true))
                 (sortable("rounds", true))
-                @if any_roofline { (sortable("of ceiling", true)) }
+                @if any_share { (sortable("of ceiling", true)) }
                 @if any_warning { (sortable("warnings", true)) }
             } }
             tbody { @for row in &view.rows { tr.new[row.side == Side::New] {
                 @if view.has_two_sides { td { (row.side.name()) } }
                 @if many_files { td { (view.files[row.file_idx].name) } }
-                td { (text(row.axes.model)) }
-                td { (text(row.axes.dtype)) }
-                td { (text(row.axes.device)) }
-                @if several_kernels { td { (row.axes.kernels) } }
-                (number(Some(row.axes.n_threads.into()), &row.axes.n_threads.to_string()))
-                (number(Some(row.axes.batch_size.into()), &row.axes.batch_size.to_string()))
-                td { (text(row.axes.test)) }
+                @for (_, is_number, of) in &columns { td.number[*is_number] { (of(row)) } }
                 (throughput(row, largest))
-                (number(None, &row.rounds.len().to_string()))
-                @if any_roofline { (share(row)) }
+                td.number { (row.rounds.len()) }
+                @if any_share { (share(row)) }
                 @if any_warning { (warnings(row)) }
             } } }
         }
     };
-    scrolling("Throughput of every case", table)
+    html! {
+        @if let (Some(first), false) = (view.rows.first(), alike.is_empty()) {
+            p.note {
+                "All cases: "
+                @for (i, (name, _, of)) in alike.iter().enumerate() {
+                    @if i > 0 { ", " }
+                    (name) " " strong { (of(first)) }
+                }
+                "."
+            }
+        }
+        (scrolling("Throughput of every case", table))
+    }
 }
 
 /// Median, interval, its coverage and the mean; or why there is none.

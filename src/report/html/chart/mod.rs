@@ -221,9 +221,11 @@ impl Chart {
                     chart.draw_series(line(0, n_carried, Ink::Series(series.look)))?;
                 }
                 Kind::Joined => {
-                    drop(chart.draw_series(line(0, points.len(), Ink::Series(series.look)))?)
+                    chart.draw_series(line(0, points.len(), Ink::Series(series.look)))?;
                 }
-                Kind::Limit => drop(chart.draw_series(line(0, points.len(), Ink::Limit))?),
+                Kind::Limit => {
+                    chart.draw_series(line(0, points.len(), Ink::Limit))?;
+                }
                 Kind::Points => {}
             }
             let placed = points.into_iter().map(|(x, y, point)| {
