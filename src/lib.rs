@@ -19,6 +19,7 @@ pub mod classify;
 pub mod cli;
 pub mod error;
 pub mod histogram;
+pub mod import;
 pub mod machine;
 pub mod measure;
 pub mod model;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::infer::{LogitsArgs, ProbeArgs, RunArgs};
+use crate::import::Tool;
 use crate::report::Format;
 
 const EXIT_STATUSES: &str = "\
@@ -44,6 +45,9 @@ pub(super) enum Command {
     Logits(LogitsArgs),
     /// Print result files again, in any format.
     Report(ReportArgs),
+    /// Translate results of other tools, which then can be reported and compared, and prove
+    /// nothing.
+    Import(ImportArgs),
     /// Find out whether result files are as they were written.
     #[command(after_help = VERIFY_STATUSES)]
     Verify(VerifyArgs),
@@ -96,6 +100,31 @@ pub(super) struct ReportArgs {
     pub(super) csv: Option<PathBuf>,
 
     /// Replace files that are there already.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ImportArgs {
+    /// Files of other tools.
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
+
+    /// What wrote the files: llama-bench, vllm, criterion or hyperfine. Without it, each file shows
+    /// what it is.
+    #[arg(long, value_name = "TOOL")]
+    pub(super) from: Option<Tool>,
+
+    /// The shape of the model that was run, built in or as a config.json: its work is counted, and
+    /// its cases stand under the roofline.
+    #[arg(short, long, value_name = "NAME|PATH")]
+    pub(super) model: Option<String>,
+
+    /// The imported file; without it, it goes to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+
+    /// Replace the file of --out if it exists.
     #[arg(long)]
     pub(super) force: bool,
 }

@@ -4,6 +4,7 @@
 mod args;
 mod classify;
 mod exit;
+mod import;
 #[cfg(feature = "infer")]
 mod infer;
 #[cfg(not(feature = "infer"))]
@@ -54,6 +55,7 @@ fn dispatch(args: Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Report(args) => report::run(args),
+        Command::Import(args) => import::run(&args),
         Command::List(args) => list::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::measure;
 use crate::plan::Plan;
 use crate::result::journal::{Journal, journal_path};
-use crate::result::read::parse;
+use crate::result::read::check_text;
 
 /// Where a result file will go.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl Destination {
     /// [`Error::ResultFile`] or [`Error::Write`], and nothing is left behind; or [`Error::OutputExists`] if a file has
     /// appeared since.
     pub fn write(&self, text: &str) -> Result<PathBuf> {
-        parse(text).map_err(|problem| Error::ResultFile {
+        check_text(text).map_err(|problem| Error::ResultFile {
             path: self.path.clone(),
             problem: format!("it is not written, since it could not be read again: {problem}"),
         })?;

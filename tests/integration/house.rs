@@ -53,13 +53,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "plan",
         ],
     ),
+    ("import", &["error", "case", "measure", "model", "result", "units"]),
     ("classify", &["error", "case", "measure", "result"]),
     ("report", &["case", "units", "stats", "histogram", "result", "classify"]),
     (
         "cli",
         &[
             "axis", "error", "case", "units", "plan", "model", "device", "workload", "runner",
-            "result", "classify", "report", "cli",
+            "result", "classify", "import", "report", "cli",
         ],
     ),
 ];
