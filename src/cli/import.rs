@@ -16,7 +16,9 @@ pub(super) fn run(args: &ImportArgs) -> Result<ExitCode> {
     match place {
         Some(place) => {
             let path = place.write(&text)?;
-            super::say(&format!("{} cases imported: {}", file.cases.len(), path.display()));
+            let n = file.cases.len();
+            let cases = if n == 1 { "case" } else { "cases" };
+            super::say(&format!("{n} {cases} imported: {}", path.display()));
         }
         None => super::print(&text)?,
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::args::{OutputFormat, ReportArgs};
 use crate::error::Result;
 use crate::report::{self, Format, NamedReading};
-use crate::result::{self, Destination, Reading, Verdict};
+use crate::result::{self, AnyReading, Destination, Verdict};
 
 pub(super) fn run(args: ReportArgs) -> Result<ExitCode> {
     // Before anything is read: who forgot --force should not wait for that.
@@ -17,7 +17,7 @@ pub(super) fn run(args: ReportArgs) -> Result<ExitCode> {
     let with = read_all(&args.with)?;
     for (place, format) in [(&md, Format::Md), (&csv, Format::Csv)] {
         let Some(place) = place else { continue };
-        write(place, &report::render_read(&base, format))?;
+        write(place, &report::render_read(&base, format)?)?;
     }
     if let Some(place) = &html {
         let names = [names(&args.results), names(&args.with)];
@@ -25,16 +25,15 @@ pub(super) fn run(args: ReportArgs) -> Result<ExitCode> {
     }
     let goes_to_files = [&html, &md, &csv].into_iter().any(Option::is_some);
     if let Some(format) = args.output.or((!goes_to_files).then_some(OutputFormat::Md)) {
-        super::print(&report::render_read(&base, format.into()))?;
+        super::print(&report::render_read(&base, format.into())?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_all(paths: &[PathBuf]) -> Result<Vec<Reading>> {
-    let readings =
-        paths.iter().map(|path| result::read_verified(path)).collect::<Result<Vec<_>>>()?;
+fn read_all(paths: &[PathBuf]) -> Result<Vec<AnyReading>> {
+    let readings = paths.iter().map(|path| result::read_any(path)).collect::<Result<Vec<_>>>()?;
     for (path, reading) in paths.iter().zip(&readings) {
-        let doubt = match &reading.verdict {
+        let doubt = match reading.verdict() {
             Verdict::Intact { .. } => continue,
             Verdict::Altered { records } => {
                 format!("altered since it was written ({})", records.join(", "))
@@ -63,8 +62,8 @@ fn names(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().zip(&all).map(of).collect()
 }
 
-fn named<'a>(names: &'a [String], readings: &'a [Reading]) -> Vec<NamedReading<'a>> {
-    let of = |(name, reading): (&'a String, &'a Reading)| NamedReading { name, reading };
+fn named<'a>(names: &'a [String], readings: &'a [AnyReading]) -> Vec<NamedReading<'a>> {
+    let of = |(name, reading): (&'a String, &'a AnyReading)| NamedReading { name, reading };
     names.iter().zip(readings).map(of).collect()
 }
 

@@ -230,7 +230,51 @@ fn json_problem(error: &serde_json::Error, line_offset: usize) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const FIXTURES: [&str; 7] = [
+        include_str!("../../tests/data/import/llama-bench.jsonl"),
+        include_str!("../../tests/data/import/llama-bench.csv"),
+        include_str!("../../tests/data/import/vllm-serve.json"),
+        include_str!("../../tests/data/import/vllm-latency.json"),
+        include_str!("../../tests/data/import/criterion-messages.json"),
+        include_str!("../../tests/data/import/criterion-raw.csv"),
+        include_str!("../../tests/data/import/hyperfine.json"),
+    ];
+
+    /// What is read becomes a case, and a case that is written can be read again.
+    fn try_all(text: &str) {
+        for tool in [None].into_iter().chain(Tool::NAMES.map(|(_, tool)| Some(tool))) {
+            for draft in read(text, tool, "x").into_iter().flat_map(|found| found.drafts) {
+                let case = draft.finish(0, None).expect("without a shape nothing can disagree");
+                let json = serde_json::to_string(&case).expect("keys are strings");
+                let again: ImportedCaseFile = serde_json::from_str(&json).expect("it was written");
+                assert_eq!(again, case);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[\\PC\n]{0,200}") {
+            try_all(&text);
+        }
+
+        #[test]
+        fn a_spoiled_file_is_read_or_refused(
+            fixture in prop::sample::select(&FIXTURES[..]),
+            at in any::<prop::sample::Index>(),
+            to in prop::sample::select(
+                &["", "-", "1e308", "NaN", "\"", ",", "[", "null", "18446744073709551615", "0"][..]
+            ),
+        ) {
+            let at = at.index(fixture.len());
+            prop_assume!(fixture.is_char_boundary(at) && fixture.is_char_boundary(at + 1));
+            try_all(&format!("{}{to}{}", &fixture[..at], &fixture[at + 1..]));
+        }
+    }
 
     #[test]
     fn tools_have_one_name() {

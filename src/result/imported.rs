@@ -37,6 +37,14 @@ pub struct ImportedFile {
     pub integrity: Option<IntegrityFile>,
 }
 
+impl ImportedFile {
+    /// What could not be carried over, each sentence once.
+    pub fn remarks(&self) -> Vec<&str> {
+        let all = self.cases.iter().flat_map(|case| case.remarks.iter().map(String::as_str));
+        all.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+}
+
 /// Where results come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -55,7 +55,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("import", &["error", "case", "measure", "model", "result", "units"]),
     ("classify", &["error", "case", "measure", "result"]),
-    ("report", &["case", "units", "stats", "histogram", "result", "classify"]),
+    ("report", &["error", "case", "units", "stats", "histogram", "result", "classify"]),
     (
         "cli",
         &[

@@ -18,8 +18,12 @@ mod fixtures;
 mod golden;
 /// The rules of the house: who may import whom, where `unsafe` and printing may stand.
 mod house;
+/// What `benchinf import` makes of other tools' files.
+mod importing;
 /// What `benchinf list` shows.
 mod listing;
+/// Pages of results.
+mod pages;
 
 /// Result files that survive: digests, signatures, merging, the schema, and runs that were killed.
 #[cfg(feature = "infer")]

@@ -7,8 +7,9 @@ use sha2::{Digest as _, Sha256};
 use crate::report::Integrity;
 use crate::report::html::plots::{self, Gallery, Standing, amount};
 use crate::report::html::tables;
-use crate::report::html::view::{FileView, MAX_CASES, Outcome, View, text};
-use crate::result::file::{RunEnd, WarningFile};
+use crate::report::html::view::{FileView, MAX_CASES, Origin, Outcome, View, text};
+use crate::result::file::{ResultFile, RunEnd, WarningFile};
+use crate::result::imported::ImportedFile;
 use crate::result::{LAYOUT, Signature, Verdict};
 use crate::units::{Bytes, duration_text, significant};
 
@@ -88,20 +89,31 @@ fn title(view: &View) -> String {
         if more > 0 { format!("{shown} and {more} more") } else { shown }
     };
     let of = |f: &dyn Fn(&FileView) -> Vec<String>| listed(view.files.iter().flat_map(f).collect());
-    let models =
-        of(&|file| file.reading.file.plan.models.iter().map(|m| m.label.clone()).collect());
-    let machines = of(&|file| {
-        let cpu = &file.reading.file.environment.cpu;
-        vec![cpu.model.clone().unwrap_or_else(|| "an unnamed processor".into())]
+    let models = of(&|file| match file.origin {
+        Origin::Measured(result) => result.plan.models.iter().map(|m| m.label.clone()).collect(),
+        Origin::Imported(file) => file.cases.iter().filter_map(|c| c.axes.model.clone()).collect(),
     });
-    let what = if models.is_empty() { "Ceilings".to_owned() } else { models };
+    let machines = of(&|file| match file.origin {
+        Origin::Measured(result) => {
+            let name = result.environment.cpu.model.clone();
+            vec![name.unwrap_or_else(|| "an unnamed processor".into())]
+        }
+        Origin::Imported(file) => file.cases.iter().filter_map(|c| c.machine.clone()).collect(),
+    });
+    let what = match models.is_empty() {
+        true if view.n_cases > 0 => "Imported results".to_owned(),
+        true => "Ceilings".into(),
+        false => models,
+    };
+    if machines.is_empty() {
+        return text(&what);
+    }
     text(&format!("{what} on {machines}"))
 }
 
 /// The state of a file, in a word.
 fn status(file: &FileView) -> Markup {
-    let signed =
-        matches!(&file.reading.verdict, Verdict::Intact { signature: Signature::Valid { .. } });
+    let signed = matches!(file.verdict, Verdict::Intact { signature: Signature::Valid { .. } });
     html! {
         @match file.integrity {
             Integrity::Intact if signed => span.status.intact { "✓ intact, signed" },
@@ -123,24 +135,52 @@ fn files(view: &View) -> Markup {
                     th scope="col" { "took" } th scope="col" { "by" } th scope="col" { "run" }
                 } }
                 tbody { @for file in &view.files {
-                    @let run = &file.reading.file.run;
-                    @let tool = &file.reading.file.tool;
                     tr {
                         @if view.has_two_sides { td { (file.side.name()) } }
                         td { (file.name) }
-                        td { (status(file)) }
-                        td { (time(&run.started)) }
-                        td { (duration_text(run.duration_ns)) (ended(run.ended)) }
-                        td {
-                            (text(&tool.name)) " " (text(&tool.version))
-                            @if let Some(commit) = &tool.commit { " " span.mono { (text(&commit.chars().take(10).collect::<String>())) } }
-                            @if tool.dirty == Some(true) { " modified" }
+                        td { (status(file)) @if file.result().is_none() { " " span.status.doubtful { "imported" } } }
+                        @match file.origin {
+                            Origin::Measured(result) => (measured_by(result)),
+                            Origin::Imported(imported) => (imported_by(imported)),
                         }
-                        td.mono { (text(&run.id)) }
                     }
                 } }
             }
         }
+    }
+}
+
+/// When, for how long, by what and in which run a file was measured.
+fn measured_by(result: &ResultFile) -> Markup {
+    let (run, tool) = (&result.run, &result.tool);
+    html! {
+        td { (time(&run.started)) }
+        td { (duration_text(run.duration_ns)) (ended(run.ended)) }
+        td {
+            (text(&tool.name)) " " (text(&tool.version))
+            @if let Some(commit) = &tool.commit {
+                " " span.mono { (text(&commit.chars().take(10).collect::<String>())) }
+            }
+            @if tool.dirty == Some(true) { " modified" }
+        }
+        td.mono { (text(&run.id)) }
+    }
+}
+
+/// The same of an imported file, as far as it is told.
+fn imported_by(file: &ImportedFile) -> Markup {
+    let when = file.cases.iter().find_map(|case| case.measured.as_deref());
+    let source = file.sources.first();
+    html! {
+        td { @match when { Some(when) => (time(when)), None => "–" } }
+        td { "–" }
+        td {
+            @if let Some(source) = source {
+                (text(&source.tool)) " " (text(source.tool_version.as_deref().unwrap_or_default()))
+            }
+            @if file.sources.len() > 1 { " and " (file.sources.len() - 1) " more files" }
+        }
+        td { "–" }
     }
 }
 
@@ -176,13 +216,13 @@ fn doubts(view: &View) -> Markup {
                             @if records.len() > MAX_RECORDS { li { "and " (records.len() - MAX_RECORDS) " more: see " code { "benchinf verify" } } }
                         }
                     }
-                    @if let Verdict::Unreadable { problem } = &file.reading.verdict { p { (text(problem)) } }
+                    @if let Verdict::Unreadable { problem } = file.verdict { p { (text(problem)) } }
                 },
                 Integrity::NoDigests => div.alert.doubtful role="note" {
                     p { strong { (file.name) " has no digests." } " Nothing shows whether it was altered, and nothing in it is proved." }
                 },
             }
-            @if file.reading.file.tool.debug_build {
+            @if file.result().is_some_and(|result| result.tool.debug_build) {
                 div.alert.doubtful role="note" { p { strong { (file.name) " was measured by a debug build." } " Its figures say nothing about the hardware." } }
             }
         }
@@ -234,7 +274,7 @@ fn jump(view: &View, galleries: &[Gallery], has_tiers: bool) -> Markup {
             @if !view.rows.is_empty() { li { a href="#results" { "Results" } } }
             @for gallery in galleries { li { a href={ "#" (gallery.id) } { (gallery.title) } } }
             @if has_tiers { li { a href="#tiers" { "Tiers" } } }
-            @if view.files.iter().any(|f| !f.reading.file.ceilings.is_empty()) { li { a href="#ceilings" { "Ceilings" } } }
+            @if view.files.iter().any(|f| !f.ceilings().is_empty()) { li { a href="#ceilings" { "Ceilings" } } }
             @if view.rows.iter().any(|r| !r.warnings.is_empty()) { li { a href="#warnings" { "Warnings" } } }
             li { a href="#environment" { "Environment" } }
         } }
@@ -269,7 +309,7 @@ fn sentences(view: &View) -> Markup {
     let n = rows().count();
     let most = 12;
     html! {
-        @if n > 0 && view.files.iter().any(|file| !file.reading.file.ceilings.is_empty()) {
+        @if n > 0 && view.files.iter().any(|file| !file.ceilings().is_empty()) {
             h3.spaced { "What binds" }
             ul.plain { @for (row, roofline) in rows().take(most) {
                 li { strong { (row.label) } ": " (text(roofline.sentence)) }
@@ -312,7 +352,7 @@ fn tiers(day: jiff::civil::Date, standings: &[Standing]) -> Markup {
 
 fn ceilings(view: &View) -> Markup {
     html! {
-        @if view.files.iter().any(|file| !file.reading.file.ceilings.is_empty()) {
+        @if view.files.iter().any(|file| !file.ceilings().is_empty()) {
             section #ceilings aria-labelledby="ceilings-title" {
                 h2 #ceilings-title { "Ceilings" }
                 p.note { "What the machine could do at most, measured between the cases of the same run." }
@@ -365,7 +405,28 @@ fn environments(view: &View) -> Markup {
 }
 
 fn environment(file: &FileView) -> Markup {
-    let result = &file.reading.file;
+    match file.origin {
+        Origin::Measured(result) => measured_environment(result),
+        Origin::Imported(imported) => provenance(imported),
+    }
+}
+
+/// Where imported results come from, and what they do not tell.
+fn provenance(file: &ImportedFile) -> Markup {
+    let remarks = file.remarks();
+    html! {
+        p.note { "Translated by benchinf " (text(&file.importer.version)) " on " (time(&file.imported)) ". It was not measured here, and proves nothing." }
+        dl.facts { @for source in file.sources.iter().take(8) {
+            dt { (text(&source.tool)) }
+            dd { (text(&source.name)) ", " (text(&source.format)) ", SHA-256 " span.mono { (text(&source.sha256)) } }
+        } }
+        @if !remarks.is_empty() {
+            ul.plain { @for remark in remarks.iter().take(12) { li { (text(remark)) } } }
+        }
+    }
+}
+
+fn measured_environment(result: &ResultFile) -> Markup {
     let (environment, cpu, tool) = (&result.environment, &result.environment.cpu, &result.tool);
     let bytes = |bytes: Option<Bytes>| bytes.map(|bytes| bytes.to_string());
     let hz = |hz: Option<u64>| hz.map(|hz| format!("{} GHz", significant(hz as f64 / 1e9)));

@@ -22,6 +22,10 @@ fn number(value: Option<f64>, text: &str) -> Markup {
     html! { td.number data-v=[value.map(|v| v.to_string())] { (text) } }
 }
 
+fn told(value: Option<u32>) -> String {
+    value.map_or_else(|| "–".into(), |value| value.to_string())
+}
+
 /// An axis as a column: its name, whether it is a number, and a case's value.
 type Column<'a> = (&'static str, bool, fn(&Row<'a>) -> String);
 
@@ -32,8 +36,8 @@ fn axis_columns<'a>(view: &View<'a>) -> (Vec<Column<'a>>, Vec<Column<'a>>) {
         ("dtype", false, |row| text(row.axes.dtype)),
         ("device", false, |row| text(row.axes.device)),
         ("kernels", false, |row| row.axes.kernels.to_owned()),
-        ("threads", true, |row| row.axes.n_threads.to_string()),
-        ("batch", true, |row| row.axes.batch_size.to_string()),
+        ("threads", true, |row| told(row.axes.n_threads)),
+        ("batch", true, |row| told(row.axes.batch_size)),
         ("test", false, |row| text(row.axes.test)),
     ];
     let first = view.rows.first();
@@ -73,8 +77,8 @@ pub(super) fn cases(view: &View) -> Markup {
                 @if view.has_two_sides { td { (row.side.name()) } }
                 @if many_files { td { (view.files[row.file_idx].name) } }
                 @for (_, is_number, of) in &columns { td.number[*is_number] { (of(row)) } }
-                (throughput(row, largest))
-                td.number { (row.rounds.len()) }
+                (throughput(row, largest, view.files[row.file_idx].result().is_none()))
+                td.number { (row.n_rounds) }
                 @if any_share { (share(row)) }
                 @if any_warning { (warnings(row)) }
             } } }
@@ -96,9 +100,10 @@ pub(super) fn cases(view: &View) -> Markup {
 }
 
 /// Median, interval, its coverage and the mean; or why there is none.
-fn throughput(row: &Row, largest: f64) -> Markup {
+fn throughput(row: &Row, largest: f64, is_imported: bool) -> Markup {
     let reason = match (&row.outcome, &row.throughput) {
         (Outcome::Measured, Some(t)) => return measured(t, largest),
+        (Outcome::Measured, None) if is_imported => "no rate: its work is not told".to_owned(),
         (Outcome::Measured, None) => "below the clock's resolution".to_owned(),
         (Outcome::Skipped(reason), _) => format!("skipped: {reason}"),
         (Outcome::Failed(reason), _) => format!("failed: {reason}"),
@@ -162,10 +167,15 @@ fn warnings(row: &Row) -> Markup {
 /// Latencies of every case.
 pub(super) fn latencies(view: &View) -> Markup {
     let rows = || view.rows.iter().flat_map(|row| row.latencies.iter().map(move |l| (row, l)));
-    let duration = |ns: u64| number(Some(ns as f64), &duration_text(ns));
+    let duration = |ns: Option<u64>| {
+        number(ns.map(|ns| ns as f64), &ns.map_or_else(|| "–".into(), duration_text))
+    };
     let percentile = |latency: &Latency, i: usize| {
         let ns = latency.percentiles_ns[i];
-        number(ns.map(|ns| ns as f64), &percentile_text(ns, i == 0, latency.count))
+        match latency.count.filter(|_| latency.histogram.is_some()) {
+            Some(count) => number(ns.map(|ns| ns as f64), &percentile_text(ns, i == 0, count)),
+            None => duration(ns),
+        }
     };
     let table = html! {
         table {
@@ -177,8 +187,8 @@ pub(super) fn latencies(view: &View) -> Markup {
             tbody { @for (row, latency) in rows() { tr {
                 td { (row.label) }
                 td title=(text(latency.description)) { (text(latency.metric)) }
-                (number(Some(latency.count as f64), &latency.count.to_string()))
-                (duration(latency.mean_ns.round() as u64))
+                (number(latency.count.map(|n| n as f64), &latency.count.map_or_else(|| "–".into(), |n| n.to_string())))
+                (duration(latency.mean_ns))
                 (percentile(latency, 0)) (percentile(latency, 1)) (percentile(latency, 2))
                 (duration(latency.max_ns))
             } } }
@@ -189,9 +199,7 @@ pub(super) fn latencies(view: &View) -> Markup {
 
 /// What the machines could do at most.
 pub(super) fn ceilings(view: &View) -> Markup {
-    let all = || {
-        view.files.iter().flat_map(|file| file.reading.file.ceilings.iter().map(move |c| (file, c)))
-    };
+    let all = || view.files.iter().flat_map(|file| file.ceilings().iter().map(move |c| (file, c)));
     let many_files = view.files.len() > 1;
     let table = html! {
         table {

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::report::{Integrity, source_of};
-use crate::result::Reading;
-use crate::result::file::{CaseFile, HistogramFile, OutcomeFile, RoundFile, WarningFile};
+use crate::report::{Integrity, integrity_of};
+use crate::result::file::{
+    CaseFile, CeilingFile, HistogramFile, OutcomeFile, ResultFile, RoundFile, WarningFile,
+};
+use crate::result::imported::{ImportedCaseFile, ImportedFile};
+use crate::result::{AnyReading, Verdict};
 
 /// Cases that a page shows.
 pub(super) const MAX_CASES: usize = 2_000;
@@ -19,7 +22,7 @@ pub struct NamedReading<'a> {
     /// The name, as the user gave it.
     pub name: &'a str,
     /// The file and whether it is intact.
-    pub reading: &'a Reading,
+    pub reading: &'a AnyReading,
 }
 
 /// Which side of a comparison a file is on.
@@ -42,8 +45,52 @@ impl Side {
 pub(super) struct FileView<'a> {
     pub(super) side: Side,
     pub(super) name: String,
-    pub(super) reading: &'a Reading,
+    pub(super) origin: Origin<'a>,
+    pub(super) verdict: &'a Verdict,
     pub(super) integrity: Integrity<'a>,
+}
+
+/// Who measured.
+#[derive(Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// We did.
+    Measured(&'a ResultFile),
+    /// Another tool did.
+    Imported(&'a ImportedFile),
+}
+
+impl<'a> FileView<'a> {
+    /// The file, if it is one of our own.
+    pub(super) fn result(&self) -> Option<&'a ResultFile> {
+        match self.origin {
+            Origin::Measured(result) => Some(result),
+            Origin::Imported(_) => None,
+        }
+    }
+
+    /// Its ceilings; another tool measures none.
+    pub(super) fn ceilings(&self) -> &'a [CeilingFile] {
+        self.result().map_or(&[], |result| &result.ceilings)
+    }
+
+    fn rows(&self, file_idx: usize) -> Box<dyn Iterator<Item = Row<'a>> + 'a> {
+        let side = self.side;
+        match self.origin {
+            Origin::Measured(result) => {
+                Box::new(result.cases.iter().map(move |case| row(side, file_idx, case)))
+            }
+            Origin::Imported(file) => {
+                Box::new(file.cases.iter().map(move |case| imported_row(side, file_idx, case)))
+            }
+        }
+    }
+
+    fn n_cases(&self) -> usize {
+        match self.origin {
+            Origin::Measured(result) => result.cases.len(),
+            Origin::Imported(file) => file.cases.len(),
+        }
+    }
 }
 
 /// Everything that the page is made from.
@@ -69,7 +116,9 @@ pub(super) struct Row<'a> {
     pub(super) throughput: Option<Throughput<'a>>,
     pub(super) latencies: Vec<Latency<'a>>,
     pub(super) roofline: Option<Roofline<'a>>,
+    /// The rounds of our own runs; what another tool tells of its own is a number alone.
     pub(super) rounds: &'a [RoundFile],
+    pub(super) n_rounds: usize,
     pub(super) warnings: &'a [WarningFile],
 }
 
@@ -80,12 +129,12 @@ pub(super) struct Axes<'a> {
     pub(super) dtype: &'a str,
     pub(super) device: &'a str,
     pub(super) kernels: &'a str,
-    pub(super) n_threads: u32,
-    pub(super) batch_size: u32,
+    pub(super) n_threads: Option<u32>,
+    pub(super) batch_size: Option<u32>,
     pub(super) test: &'a str,
-    pub(super) n_prompt: u32,
-    pub(super) n_gen: u32,
-    pub(super) n_depth: u32,
+    pub(super) n_prompt: Option<u32>,
+    pub(super) n_gen: Option<u32>,
+    pub(super) n_depth: Option<u32>,
 }
 
 /// What became of a case.
@@ -110,12 +159,13 @@ pub(super) struct Throughput<'a> {
 pub(super) struct Latency<'a> {
     pub(super) metric: &'a str,
     pub(super) description: &'a str,
-    pub(super) count: u64,
-    pub(super) mean_ns: f64,
-    /// p50, p90 and p99, where the sample carries them.
+    pub(super) count: Option<u64>,
+    pub(super) mean_ns: Option<u64>,
+    /// p50, p90 and p99, where the sample carries them, or as another tool states them.
     pub(super) percentiles_ns: [Option<u64>; 3],
-    pub(super) max_ns: u64,
-    pub(super) histogram: &'a HistogramFile,
+    pub(super) max_ns: Option<u64>,
+    /// Absent where another tool gives figures alone.
+    pub(super) histogram: Option<&'a HistogramFile>,
 }
 
 /// Where a case stands under its roofline.
@@ -132,16 +182,18 @@ impl<'a> View<'a> {
             move |named: &NamedReading<'a>| FileView {
                 side,
                 name: text(named.name),
-                reading: named.reading,
-                integrity: source_of(named.reading).integrity,
+                origin: match named.reading {
+                    AnyReading::Measured(reading) => Origin::Measured(&reading.file),
+                    AnyReading::Imported(reading) => Origin::Imported(&reading.file),
+                },
+                verdict: named.reading.verdict(),
+                integrity: integrity_of(named.reading.verdict()),
             }
         };
         let files: Vec<FileView> =
             base.iter().map(of(Side::Base)).chain(with.iter().map(of(Side::New))).collect();
-        let n_cases = files.iter().map(|file| file.reading.file.cases.len()).sum();
-        let cases = files.iter().enumerate().flat_map(|(i, file)| {
-            file.reading.file.cases.iter().map(move |case| row(file.side, i, case))
-        });
+        let n_cases = files.iter().map(FileView::n_cases).sum();
+        let cases = files.iter().enumerate().flat_map(|(i, file)| file.rows(i));
         let mut rows: Vec<Row> = cases.take(MAX_CASES).collect();
         name_rows(&mut rows, &files);
         View { files, rows, n_cases, has_two_sides: !with.is_empty() }
@@ -165,12 +217,12 @@ fn row<'a>(side: Side, file_idx: usize, case: &'a CaseFile) -> Row<'a> {
             dtype: axes.dtype.as_str(),
             device: &axes.device,
             kernels: axes.kernels_name(),
-            n_threads: axes.n_threads,
-            batch_size: axes.batch_size,
+            n_threads: Some(axes.n_threads),
+            batch_size: Some(axes.batch_size),
             test: &axes.test,
-            n_prompt: axes.n_prompt,
-            n_gen: axes.n_gen,
-            n_depth: axes.n_depth,
+            n_prompt: Some(axes.n_prompt),
+            n_gen: Some(axes.n_gen),
+            n_depth: Some(axes.n_depth),
         },
         outcome: match &case.outcome {
             OutcomeFile::Measured => Outcome::Measured,
@@ -191,11 +243,11 @@ fn row<'a>(side: Side, file_idx: usize, case: &'a CaseFile) -> Row<'a> {
             .map(|l| Latency {
                 metric: &l.metric,
                 description: &l.description,
-                count: l.count,
-                mean_ns: l.mean_ns,
+                count: Some(l.count),
+                mean_ns: Some(l.mean_ns.round() as u64),
                 percentiles_ns: ["p50", "p90", "p99"].map(|q| l.percentiles_ns.get(q).copied()),
-                max_ns: l.max_ns,
-                histogram: &l.histogram,
+                max_ns: Some(l.max_ns),
+                histogram: Some(&l.histogram),
             })
             .collect(),
         roofline: case.roofline.as_ref().map(|r| Roofline {
@@ -205,8 +257,76 @@ fn row<'a>(side: Side, file_idx: usize, case: &'a CaseFile) -> Row<'a> {
             sentence: &r.sentence,
         }),
         rounds: &case.rounds,
+        n_rounds: case.rounds.len(),
         warnings: &case.warnings,
     }
+}
+
+fn imported_row<'a>(side: Side, file_idx: usize, case: &'a ImportedCaseFile) -> Row<'a> {
+    let axes = &case.axes;
+    fn word(text: &Option<String>) -> &str {
+        text.as_deref().unwrap_or("–")
+    }
+    let throughput = case.throughput.as_ref();
+    let seconds = case.work.tokens.zip(throughput).map(|(n, t)| n as f64 / t.median_per_s);
+    let per_s = |work: u64| seconds.map(|seconds| work as f64 / seconds);
+    let flops_per_s = case.work.flops.and_then(|flops| per_s(flops.0));
+    let bytes_per_s = case.work.bytes_min.and_then(|bytes| per_s(bytes.0));
+    Row {
+        side,
+        file_idx,
+        id: &case.id,
+        label: String::new(),
+        axes: Axes {
+            model: word(&axes.model),
+            dtype: word(&axes.dtype),
+            device: word(&axes.device),
+            kernels: word(&axes.kernels),
+            n_threads: axes.n_threads,
+            batch_size: axes.batch_size,
+            test: &axes.test,
+            n_prompt: axes.n_prompt,
+            n_gen: axes.n_gen,
+            n_depth: axes.n_depth,
+        },
+        outcome: Outcome::Measured,
+        throughput: throughput.map(|t| Throughput {
+            mean: t.mean_per_s,
+            stddev: t.stddev_per_s.or(t.stated_stddev_per_s),
+            median: t.median_per_s,
+            interval: t.interval.as_ref().map(|i| (i.lower, i.upper, i.coverage)),
+            rounds: &t.rounds_per_s,
+            outlier_rounds: &[],
+        }),
+        latencies: case
+            .latencies
+            .iter()
+            .map(|l| Latency {
+                metric: &l.metric,
+                description: &l.description,
+                count: l.count,
+                mean_ns: l.mean_ns.map(|ns| ns.round() as u64),
+                percentiles_ns: ["p50", "p90", "p99"]
+                    .map(|q| l.percentiles_ns.get(q).map(|ns| ns.round() as u64)),
+                max_ns: l.max_ns.map(|ns| ns.round() as u64),
+                histogram: None,
+            })
+            .collect(),
+        roofline: flops_per_s.zip(bytes_per_s).map(|(flops_per_s, bytes_per_s)| Roofline {
+            flops_per_s,
+            bytes_per_s,
+            share: None,
+            sentence: "imported, with work counted from a declared shape",
+        }),
+        rounds: &[],
+        n_rounds: case.rounds.len(),
+        warnings: &[],
+    }
+}
+
+/// An axis as names have it; nothing where it is not told.
+pub(super) fn axis(prefix: &str, value: Option<u32>) -> String {
+    value.map_or_else(String::new, |value| format!("{prefix}{value}"))
 }
 
 /// Names each row by its test and by the axes in which rows differ.
@@ -218,8 +338,8 @@ fn name_rows(rows: &mut [Row], files: &[FileView]) {
         (&|r| r.axes.dtype.to_owned(), false),
         (&|r| r.axes.kernels.to_owned(), false),
         (&|r| r.axes.test.to_owned(), true),
-        (&|r| format!("b{}", r.axes.batch_size), false),
-        (&|r| format!("t{}", r.axes.n_threads), false),
+        (&|r| axis("b", r.axes.batch_size), false),
+        (&|r| axis("t", r.axes.n_threads), false),
         (&|r| r.axes.device.to_owned(), false),
     ];
     let wanted: Vec<&dyn Fn(&Row) -> String> =
@@ -236,6 +356,7 @@ fn name_rows(rows: &mut [Row], files: &[FileView]) {
             if files_per_side(row.side) > 1 {
                 words.push(format!("in {}", files[row.file_idx].name));
             }
+            words.retain(|word| !matches!(word.as_str(), "" | "–"));
             text(&words.join(" "))
         })
         .collect();

@@ -35,7 +35,7 @@ pub(in crate::report::html) struct Standing {
 pub(in crate::report::html) fn standings(view: &View) -> Option<(Date, Vec<Standing>)> {
     let intact = view.files.iter().filter(|file| file.integrity == Integrity::Intact);
     let sources: Vec<Source> =
-        intact.map(|file| Source { name: &file.name, file: &file.reading.file }).collect();
+        intact.filter_map(|file| Some(Source { name: &file.name, file: file.result()? })).collect();
     let day = sources.iter().filter_map(|source| day_of(&source.file.run.finished)).max()?;
     let mut sets = rules::embedded().ok()?;
     sets.retain(|set| !set.is_optional);

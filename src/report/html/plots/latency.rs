@@ -12,7 +12,7 @@ const MAX_POINTS: usize = 160;
 pub(super) fn gallery(view: &View) -> Gallery {
     let mut metrics: Vec<(&str, Vec<(&Row, &Latency)>)> = Vec::new();
     for row in view.measured() {
-        for latency in &row.latencies {
+        for latency in row.latencies.iter().filter(|latency| latency.histogram.is_some()) {
             match metrics.iter_mut().find(|(metric, _)| *metric == latency.metric) {
                 Some((_, of)) => of.push((row, latency)),
                 None => metrics.push((latency.metric, vec![(row, latency)])),
@@ -46,7 +46,7 @@ fn chart(metric: &str, of: &[(&Row, &Latency)]) -> Option<Chart> {
         true => Axis::log(metric, values(), name)?,
         false => Axis::from_zero(metric, values(), name)?,
     };
-    let most = of.iter().take(MAX_SERIES).map(|(_, latency)| latency.count).max()?;
+    let most = of.iter().take(MAX_SERIES).filter_map(|(_, latency)| latency.count).max()?;
     let description = of.first().map_or("", |(_, latency)| latency.description);
     Some(Chart {
         title: text(metric),
@@ -59,7 +59,7 @@ fn chart(metric: &str, of: &[(&Row, &Latency)]) -> Option<Chart> {
 }
 
 fn curve(look: usize, row: &Row, latency: &Latency) -> Option<Series> {
-    let buckets = Buckets::decode(&latency.histogram.data).ok()?;
+    let buckets = Buckets::decode(&latency.histogram?.data).ok()?;
     let n = buckets.count();
     if n == 0 {
         return None;
@@ -70,7 +70,7 @@ fn curve(look: usize, row: &Row, latency: &Latency) -> Option<Series> {
     let mut points = Vec::new();
     let mut below = 0_u64;
     for (ns, count) in buckets.iter() {
-        let ns = ns.min(latency.max_ns) as f64;
+        let ns = ns.min(latency.max_ns.unwrap_or(ns)) as f64;
         for upto in [below, below.saturating_add(count)] {
             let q = (upto as f64 / n as f64).min(last);
             points.push(Point { x: q, y: ns, ..Point::default() });

@@ -44,7 +44,7 @@ fn chart(view: &View, file: &FileView, rows: &[&Row]) -> Option<Chart> {
         }
     }
     let points = || groups.iter().flat_map(|(_, points)| points);
-    let ceilings = &file.reading.file.ceilings;
+    let ceilings = file.ceilings();
     let best = |c: &CeilingFile| c.rate.as_ref().map(|rate| rate.best_per_s).filter(|b| *b > 0.0);
     let memory = highest(ceilings, |c| c.probe == ProbeFile::MemoryRead).and_then(best);
     let peaks: Vec<(String, f64)> = dtypes(ceilings)
@@ -58,6 +58,7 @@ fn chart(view: &View, file: &FileView, rows: &[&Row]) -> Option<Chart> {
     let x = Axis::log("FLOP per byte", points().map(|p| p.x).chain(ridges), plain)?;
     let heights = points().map(|p| p.y).chain(peaks.iter().map(|(_, peak)| *peak));
     let y = Axis::log("FLOP/s", heights, flops_per_s_text)?;
+    let machine = file.result().and_then(|result| result.environment.cpu.model.as_deref());
     let mut series = limits(&x, &y, memory, &peaks);
     series.extend(groups.into_iter().enumerate().map(|(look, (dtype, points))| Series {
         name: text(dtype),
@@ -67,7 +68,7 @@ fn chart(view: &View, file: &FileView, rows: &[&Row]) -> Option<Chart> {
     }));
     Some(Chart {
         title: if view.files.len() > 1 { file.name.clone() } else { "Every case".into() },
-        caption: text(file.reading.file.environment.cpu.model.as_deref().unwrap_or_default()),
+        caption: text(machine.unwrap_or_default()),
         x,
         y,
         series,

@@ -2,7 +2,7 @@
 
 use crate::report::html::chart::{Axis, Chart, Kind, Point, Series};
 use crate::report::html::plots::{Gallery, MAX_CHARTS, MAX_SERIES, left_out};
-use crate::report::html::view::{Axes, Row, View};
+use crate::report::html::view::{Axes, Row, View, axis};
 use crate::units::significant;
 
 /// An axis that a sweep goes along.
@@ -35,7 +35,7 @@ impl Along {
         }
     }
 
-    fn of(self, axes: &Axes) -> u32 {
+    fn of(self, axes: &Axes) -> Option<u32> {
         match self {
             Along::Batch => axes.batch_size,
             Along::Depth => axes.n_depth,
@@ -49,10 +49,10 @@ impl Along {
         let mut axes = row.axes.clone();
         axes.test = "";
         match self {
-            Along::Batch => axes.batch_size = 0,
-            Along::Depth => axes.n_depth = 0,
-            Along::Prompt => axes.n_prompt = axes.n_prompt.min(1),
-            Along::Threads => axes.n_threads = 0,
+            Along::Batch => axes.batch_size = None,
+            Along::Depth => axes.n_depth = None,
+            Along::Prompt => axes.n_prompt = axes.n_prompt.map(|n| n.min(1)),
+            Along::Threads => axes.n_threads = None,
         }
         (axes, row.file_idx)
     }
@@ -61,8 +61,9 @@ impl Along {
 /// What a pass does: figures of different kinds are not of one picture.
 fn kind(axes: &Axes) -> &'static str {
     match (axes.n_prompt, axes.n_gen) {
-        (_, 0) => "prefill",
-        (0, _) => "decode",
+        (None, _) | (_, None) => "unknown",
+        (_, Some(0)) => "prefill",
+        (Some(0), _) => "decode",
         _ => "request",
     }
 }
@@ -149,7 +150,7 @@ fn point(along: Along, row: &Row) -> Option<Point> {
         format!(" [{}, {}]", significant(lower), significant(upper))
     });
     Some(Point {
-        x: along.of(&row.axes).into(),
+        x: along.of(&row.axes)?.into(),
         y: throughput.median,
         interval,
         tip: Some(format!("{}: {} t/s{between}", row.label, significant(throughput.median))),
@@ -165,11 +166,11 @@ fn name(view: &View, along: Along, row: &Row, curves: &[Vec<&Row>]) -> String {
         (&|r| r.axes.model.to_owned(), true),
         (&|r| r.axes.dtype.to_owned(), true),
         (&|r| r.axes.kernels.to_owned(), true),
-        (&|r| format!("pp{}", r.axes.n_prompt), along != Along::Prompt && row.axes.n_prompt > 0),
-        (&|r| format!("tg{}", r.axes.n_gen), row.axes.n_gen > 0),
-        (&|r| format!("d{}", r.axes.n_depth), along != Along::Depth),
-        (&|r| format!("b{}", r.axes.batch_size), along != Along::Batch),
-        (&|r| format!("t{}", r.axes.n_threads), along != Along::Threads),
+        (&|r| axis("pp", r.axes.n_prompt), along != Along::Prompt && row.axes.n_prompt > Some(0)),
+        (&|r| axis("tg", r.axes.n_gen), row.axes.n_gen > Some(0)),
+        (&|r| axis("d", r.axes.n_depth), along != Along::Depth),
+        (&|r| axis("b", r.axes.batch_size), along != Along::Batch),
+        (&|r| axis("t", r.axes.n_threads), along != Along::Threads),
     ];
     let words: Vec<String> =
         parts.into_iter().filter(|(of, may)| *may && differs(*of)).map(|(of, _)| of(row)).collect();
