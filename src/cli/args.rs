@@ -45,8 +45,7 @@ pub(super) enum Command {
     Logits(LogitsArgs),
     /// Print result files again, in any format.
     Report(ReportArgs),
-    /// Translate results of other tools, which then can be reported and compared, and prove
-    /// nothing.
+    /// Translate results of other tools, so that they stand beside ours. They prove nothing.
     Import(ImportArgs),
     /// Find out whether result files are as they were written.
     #[command(after_help = VERIFY_STATUSES)]

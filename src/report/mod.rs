@@ -154,10 +154,9 @@ fn json_of<T: Serialize>(files: &[(&T, Integrity)]) -> String {
             many => result::to_json(&many.iter().map(|(file, _)| file).collect::<Vec<_>>()),
         };
     }
-    let doubted = files.iter().map(|&(result, integrity)| Doubted {
-        integrity_verdict: integrity.name(),
-        result,
-    });
+    let doubted = files
+        .iter()
+        .map(|&(result, integrity)| Doubted { integrity_verdict: integrity.name(), result });
     let all: Vec<Doubted<T>> = doubted.collect();
     match all.as_slice() {
         [one] => result::to_json(one),

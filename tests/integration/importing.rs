@@ -1,7 +1,5 @@
 //! What `benchinf import` makes of files of other tools, and what may be done with the result.
 
-use std::path::Path;
-
 use benchinf::import::{self, Tool};
 use benchinf::model::ModelSpec;
 use benchinf::result::imported::ImportedFile;
@@ -158,20 +156,48 @@ fn what_cannot_be_imported_is_refused_with_its_place() {
         ("{}".into(), Some(Tool::Vllm), "it has none of request_throughput (serve)"),
         ("[]".into(), Some(Tool::LlamaBench), "it has no result of llama-bench"),
         (with(&llama, "\"n_prompt\": 512", "\"n_prompt\": -1"), None, "line 34: invalid value"),
-        (with(&llama, "\"n_prompt\": 512", "\"n_prompt\": 0"), None, "[0]: n_prompt and n_gen are both 0"),
+        (
+            with(&llama, "\"n_prompt\": 512", "\"n_prompt\": 0"),
+            None,
+            "[0]: n_prompt and n_gen are both 0",
+        ),
         (with(&llama, first, "0"), None, "[0], samples_ns[0]: this is no time"),
         (with(&llama, first, "1e300"), None, "[0], samples_ns[0]: this is no time"),
-        (with(&llama, first, "NaN"), None, "line 44: expected value"),
+        (with(&llama, first, "NaN"), None, "line 42: expected value"),
         (with(&llama, "\"avg_ts\": ", "\"avg_ts\": 9"), None, "[0], avg_ts: 9"),
         (format!("{jsonl}{{\"model_filename\": 3}}\n"), None, "line 5: invalid type"),
         (with(&csv, "\"128\"", "\"x\""), None, "line 3: "),
         (with(&csv, "\"512\",\"0\"", "\"512\""), None, "fields, not"),
-        (with(&serve, "\"duration\": 41.7", "\"duration\": -41.7"), None, "duration: this is no time"),
+        (
+            with(&serve, "\"duration\": 41.7", "\"duration\": -41.7"),
+            None,
+            "duration: this is no time",
+        ),
         (with(&serve, "433.0", "\"soon\""), None, "p99_ttft_ms: it is not a number"),
-        (with(&serve, "\"completed\": 199", "\"completed\": 0"), None, "completed: no request was answered"),
-        (with(&messages, "[30, ", "["), None, "line 1: iteration_count has 9 entries, measured_values 10"),
-        (with(&messages, "\"unit\": \"ns\", \"throughput\"", "\"unit\": \"cycles\", \"throughput\""), None, "`cycles`, which is no time"),
-        ("{\"sampling_mode\":\"Linear\",\"iters\":[1.0],\"times\":[2.0]}".into(), Some(Tool::Criterion), "give it `cargo criterion --message-format=json`"),
+        (
+            with(&serve, "\"completed\": 199", "\"completed\": 0"),
+            None,
+            "completed: no request was answered",
+        ),
+        (
+            with(&messages, "[30, ", "["),
+            None,
+            "line 1: iteration_count has 9 entries, measured_values 10",
+        ),
+        (
+            with(
+                &messages,
+                "\"unit\": \"ns\", \"throughput\"",
+                "\"unit\": \"cycles\", \"throughput\"",
+            ),
+            None,
+            "`cycles`, which is no time",
+        ),
+        (
+            "{\"sampling_mode\":\"Linear\",\"iters\":[1.0],\"times\":[2.0]}".into(),
+            Some(Tool::Criterion),
+            "give it `cargo criterion --message-format=json`",
+        ),
         (with(&raw, ",ns,30\n", ",ns,0\n"), None, "benchmark 1, sample 1: it has no iteration"),
         (with(&hyperfine, "\"mean\": ", "\"mean\": -"), None, "results[0].mean: -"),
         (with(&hyperfine, "\"results\": [", "\"results\": [3, "), None, "line 2: invalid type"),
@@ -183,8 +209,7 @@ fn what_cannot_be_imported_is_refused_with_its_place() {
         assert!(error.contains(message), "`{error}` does not say `{message}`");
         assert!(error.starts_with(&path.display().to_string()), "{error}");
     }
-    let directory: &Path = sandbox.path("").leak();
-    assert!(import::import(&[directory], None, None).is_err());
+    assert!(import::import(&[sandbox.directory.path()], None, None).is_err());
 }
 
 #[test]

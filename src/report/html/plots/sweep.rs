@@ -137,10 +137,18 @@ fn chart(view: &View, along: Along, kind: &str, curves: &[Vec<&Row>]) -> Option<
         title: format!("{kind} against {}", along.title()),
         caption: format!("Tokens per second by {}, everything else alike.", along.title()),
         x,
-        y: Axis::from_zero("tokens/s", ends, significant)?,
+        y: Axis::from_zero("tokens/s", ends, rate_name)?,
         series,
         height: Chart::HEIGHT,
     })
+}
+
+/// A rate as ticks have it.
+fn rate_name(rate: f64) -> String {
+    match rate {
+        r if r >= 1e4 => format!("{} k", significant(r / 1e3)),
+        r => significant(r),
+    }
 }
 
 fn point(along: Along, row: &Row) -> Option<Point> {
