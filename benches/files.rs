@@ -4,17 +4,17 @@
 //! on one thread; two are read and compared, each side on a thread of its own; and records are
 //! appended to a journal, which waits for the disk after each.
 
+mod synthetic;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use benchinf::Result;
-use benchinf::case::Case;
 use benchinf::compare;
-use benchinf::measure::{Clock, MonotonicClock, Recorder};
-use benchinf::model::DecoderConfig;
+use benchinf::measure::{Clock, MonotonicClock};
 use benchinf::report::{self, ComparisonFormat};
-use benchinf::result::file::{AxesFile, CaseFile, CheckFile, ResultFile, RoundFile, RunEnd};
-use benchinf::result::{self, Assembly, Entry, Journal, Record, Verdict};
+use benchinf::result::file::{AxesFile, ResultFile};
+use benchinf::result::{self, Entry, Journal, Record, Verdict};
 use benchinf::stats;
 
 // As the binary has it.
@@ -96,69 +96,11 @@ fn compare_two(a: &Path, b: &Path, clock: &MonotonicClock) -> Result<()> {
     Ok(())
 }
 
-/// A file of many cases, as a run would have written it: five rounds of 16 passes each, no two of
-/// which took the same time, with all that follows from them.
+/// As many depths as cases.
 fn large(small: &ResultFile, name: &str) -> Result<ResultFile> {
-    let mut file = small.clone();
-    file.run.id = name.into();
-    file.plan.repetitions = N_ROUNDS;
-    let config = DecoderConfig::parse(&file.plan.models[0].config.to_string(), "the fixture")?;
-    let template = small.cases[1].clone();
-    // As many depths as cases.
-    let depths = (0..N_CASES).map(|n_depth| AxesFile { n_depth, ..template.axes.clone() });
-    let live: Vec<Case> =
-        depths.map(|axes| result::case_of(&axes).expect("the axes name a case")).collect();
-    file.cases = live.iter().map(|case| result::case_file(case, &config)).collect();
-    let mut assembly = Assembly::new(file).expect("no id is there twice");
-    let mut at_ns = 0;
-    for (i, case) in (0_u64..).zip(&live) {
-        let warm_up = template.warm_up.expect("the fixture's cases were warmed up");
-        let mut records = vec![Record::WarmUp { id: case.id(), warm_up }];
-        records.extend((0..N_ROUNDS).map(|n| round(case, &template, i * 8 + u64::from(n), name)));
-        for record in records {
-            at_ns += 1;
-            assembly.apply(&Entry { at_ns, record }).expect("it can have happened");
-        }
-    }
-    Ok(assembly.finish(RunEnd::Completed, small.run.finished.clone(), at_ns))
-}
-
-/// A round whose times are drawn from `seed`.
-fn round(case: &Case, template: &CaseFile, seed: u64, name: &str) -> Record {
-    let mut recorder = Recorder::new(case.test);
-    let mut state = seed ^ u64::from(name.as_bytes()[0]) << 32;
-    let mut passes = Vec::new();
-    for _ in 0..16 {
-        let iteration = |_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            12_600_000 + (state >> 33) % 2_800_000
-        };
-        let iteration_ns: Vec<u64> = (0..case.test.n_gen()).map(iteration).collect();
-        passes.push(iteration_ns.iter().sum::<u64>());
-        recorder.record_pass(&iteration_ns);
-    }
-    let (min_pass_idx, min_pass_ns) =
-        (0..).zip(passes.iter().copied()).min_by_key(|(_, ns)| *ns).expect("there are passes");
-    let round = RoundFile {
-        passes: 16,
-        iterations: 16 * u64::from(case.test.n_gen()),
-        total_ns: passes.iter().sum(),
-        min_pass_ns,
-        min_pass_idx: Some(min_pass_idx),
-        max_pass_ns: passes.iter().copied().max().expect("there are passes"),
-        block_pass_ns: passes,
-        ..template.rounds[0].clone()
-    };
-    let check = template.check.clone().expect("the fixture's cases were checked");
-    Record::Round {
-        id: case.id(),
-        round: Box::new(round),
-        check: CheckFile { passes: 16, ..check },
-        kernel: None,
-        latencies: result::latency_files(&recorder),
-    }
+    let template = &small.cases[1].axes;
+    let depths = (0..N_CASES).map(|n_depth| AxesFile { n_depth, ..template.clone() });
+    synthetic::file(small, name, N_ROUNDS, depths)
 }
 
 /// Appends rounds as a run does.

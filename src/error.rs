@@ -483,6 +483,21 @@ pub enum Error {
         candidates: Vec<String>,
     },
 
+    /// A file of another tool cannot be imported.
+    #[error(
+        "{}{}: {problem}",
+        path.display(),
+        if at.is_empty() { String::new() } else { format!(", {at}") }
+    )]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// The line or key; empty where the file as a whole is meant.
+        at: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+
     /// Something failed while a model was loaded or run.
     #[error("{operation}: {source}")]
     Engine {

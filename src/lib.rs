@@ -21,6 +21,7 @@ pub mod cli;
 pub mod compare;
 pub mod error;
 pub mod histogram;
+pub mod import;
 pub mod machine;
 pub mod measure;
 pub mod model;

@@ -101,9 +101,11 @@ fn rate_text(per_s: f64, unit: &str) -> String {
     format!("{} {prefix}{unit}", significant(per_s / step))
 }
 
-/// Three significant digits, without an exponent, for values people compare by eye.
+/// Three significant digits, for values people compare by eye; without an exponent, but for what
+/// nobody would count the digits of.
 pub fn significant(value: f64) -> String {
     match value.abs() {
+        v if v >= 1e12 => format!("{value:.2e}"),
         v if v >= 99.95 => format!("{value:.0}"),
         v if v >= 9.995 => format!("{value:.1}"),
         _ => format!("{value:.2}"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::infer::{LogitsArgs, ProbeArgs, RunArgs};
+use crate::import::Tool;
 use crate::report::Format;
 
 const EXIT_STATUSES: &str = "\
@@ -44,6 +45,8 @@ pub(super) enum Command {
     Logits(LogitsArgs),
     /// Print result files again, in any format.
     Report(ReportArgs),
+    /// Translate results of other tools, so that they stand beside ours. They prove nothing.
+    Import(ImportArgs),
     /// Find out whether result files are as they were written.
     #[command(after_help = VERIFY_STATUSES)]
     Verify(VerifyArgs),
@@ -93,9 +96,54 @@ pub(super) struct ReportArgs {
     #[arg(value_name = "RESULT", required = true)]
     pub(super) results: Vec<PathBuf>,
 
-    /// What standard output shows.
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "md")]
-    pub(super) output: OutputFormat,
+    /// Result files of the other side: the page shows both.
+    #[arg(long, value_name = "NEW", num_args = 1.., requires = "html")]
+    pub(super) with: Vec<PathBuf>,
+
+    /// What standard output shows; Markdown, unless something goes to a file.
+    #[arg(short, long, alias = "format", value_name = "FORMAT", value_enum)]
+    pub(super) output: Option<OutputFormat>,
+
+    /// Write one self-contained page with tables and charts: it needs no network.
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+
+    /// Write the Markdown tables to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) md: Option<PathBuf>,
+
+    /// Write one line per case to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) csv: Option<PathBuf>,
+
+    /// Replace files that are there already.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ImportArgs {
+    /// Files of other tools.
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
+
+    /// What wrote the files: llama-bench, vllm, criterion or hyperfine. Without it, each file shows
+    /// what it is.
+    #[arg(long, value_name = "TOOL")]
+    pub(super) from: Option<Tool>,
+
+    /// The shape of the model that was run, built in or as a config.json: its work is counted, and
+    /// its cases stand under the roofline.
+    #[arg(short, long, value_name = "NAME|PATH")]
+    pub(super) model: Option<String>,
+
+    /// The imported file; without it, it goes to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+
+    /// Replace the file of --out if it exists.
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -21,7 +21,7 @@ pub(super) fn run(args: MergeArgs) -> Result<ExitCode> {
     let merged = std::slice::from_ref(&merged);
     super::print_report(
         args.output.into(),
-        |format| report::render(merged, format),
+        |format| Ok(report::render(merged, format)),
         || report::render_for_terminal(merged),
     )?;
     super::say(&format!("merged file: {}", path.display()));

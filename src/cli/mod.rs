@@ -7,6 +7,7 @@ mod baseline;
 mod classify;
 mod compare;
 mod exit;
+mod import;
 #[cfg(feature = "infer")]
 mod infer;
 #[cfg(not(feature = "infer"))]
@@ -64,6 +65,7 @@ fn dispatch(args: Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Report(args) => report::run(args),
+        Command::Import(args) => import::run(&args),
         Command::List(args) => list::run(args),
         Command::Explain { names } => {
             let explained = names.iter().map(|name| crate::report::explain(name));
@@ -106,12 +108,12 @@ fn print(text: &str) -> Result<()> {
 /// bars, and with colours unless `NO_COLOR` or the like says no.
 fn print_report(
     format: Format,
-    text: impl Fn(Format) -> String,
+    text: impl Fn(Format) -> Result<String>,
     shown: impl Fn() -> String,
 ) -> Result<()> {
     let stdout = std::io::stdout();
     if format != Format::Md || !stdout.is_terminal() {
-        return print(&text(format));
+        return print(&text(format)?);
     }
     let mut stream = anstream::AutoStream::auto(stdout.lock());
     stream.write_all(shown().as_bytes()).and_then(|()| stream.flush()).map_err(Error::Stdout)

@@ -23,6 +23,11 @@ pub(super) fn run(args: VerifyArgs) -> Result<ExitCode> {
         };
         let (word, of_file) = describe(&verdict, wanted_key.as_deref());
         text += &format!("{}: {word}\n", super::plain(&path.display().to_string()));
+        if let Ok(Some(tools)) = result::imported_from(path) {
+            let tools = super::plain(&tools);
+            text +=
+                &format!("  imported from {tools}: it was not measured here, and proves nothing\n");
+        }
         status = status.max(of_file);
     }
     if status == 0 {

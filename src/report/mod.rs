@@ -5,18 +5,23 @@ mod classification_csv;
 mod comparison;
 mod definitions;
 mod explain;
+mod html;
+mod imported;
 mod rows;
 mod table;
 mod terminal;
 
 use serde::Serialize;
 
-use crate::result::{self, LAYOUT, Reading, ResultFile, Verdict};
+use crate::error::{Error, Result};
+use crate::result::{self, AnyReading, LAYOUT, ResultFile, Verdict};
+use imported::ImportedSource;
 
 pub use explain::{DefinitionKind, explain, list_definitions};
 
 pub use classification::{ClassificationFormat, render_classifications};
 pub use comparison::{ComparisonFormat, render_comparison};
+pub use html::{NamedReading, page};
 
 /// Formats of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +84,11 @@ impl Integrity<'_> {
 
 /// What of a file that is not intact is printed as JSON: the file, and that it is not.
 #[derive(Serialize)]
-struct Doubted<'a> {
+struct Doubted<'a, T> {
     /// As rows have it.
     integrity_verdict: &'static str,
     #[serde(flatten)]
-    result: &'a ResultFile,
+    result: &'a T,
 }
 
 /// The results in a format, ending in a newline. They are of this process: nothing was altered.
@@ -95,34 +100,68 @@ pub fn render(results: &[ResultFile], format: Format) -> String {
 
 /// Files in a format, ending in a newline. What was altered, or may have been, says so in the data
 /// itself, and proves nothing.
-pub fn render_read(readings: &[Reading], format: Format) -> String {
-    render_sources(&readings.iter().map(source_of).collect::<Vec<_>>(), format)
+///
+/// # Errors
+/// [`Error::BadValue`] for files of both origins in one format that has no place for both.
+pub fn render_read(readings: &[AnyReading], format: Format) -> Result<String> {
+    let measured: Vec<Source> = readings.iter().filter_map(source_of).collect();
+    let imported: Vec<ImportedSource> = readings.iter().filter_map(imported::source_of).collect();
+    let name = match format {
+        _ if imported.is_empty() => return Ok(render_sources(&measured, format)),
+        _ if measured.is_empty() => return Ok(imported::render(&imported, format)),
+        Format::Md | Format::Jsonl => {
+            let blank = if format == Format::Md { "\n" } else { "" };
+            let texts = [render_sources(&measured, format), imported::render(&imported, format)];
+            return Ok(texts.join(blank));
+        }
+        Format::Json => "json",
+        Format::Csv => "csv",
+    };
+    Err(Error::BadValue {
+        flag: "--output",
+        value: name.into(),
+        problem: "files that benchinf measured and imported ones have different keys; print them \
+                  apart, or use jsonl"
+            .into(),
+    })
 }
 
 /// Results as a terminal shows them: the Markdown with colours and bars.
 pub fn render_for_terminal(results: &[ResultFile]) -> String {
     let sources = results.iter().map(|result| Source { result, integrity: Integrity::Intact });
-    on_terminal(sources)
+    on_terminal(sources, &[])
 }
 
 /// Files as a terminal shows them, as [`render_read`] has them.
-pub fn render_read_for_terminal(readings: &[Reading]) -> String {
-    on_terminal(readings.iter().map(source_of))
+pub fn render_read_for_terminal(readings: &[AnyReading]) -> String {
+    let imported: Vec<ImportedSource> = readings.iter().filter_map(imported::source_of).collect();
+    on_terminal(readings.iter().filter_map(source_of), &imported)
 }
 
-fn on_terminal<'a>(sources: impl Iterator<Item = Source<'a>>) -> String {
+fn on_terminal<'a>(
+    sources: impl Iterator<Item = Source<'a>>,
+    imported: &[ImportedSource],
+) -> String {
     let of = |source: Source| terminal::paint(&table::markdown(&source, table::Bars::Shown));
-    sources.map(of).collect::<Vec<_>>().join("\n")
+    let mut texts: Vec<String> = sources.map(of).collect();
+    if !imported.is_empty() {
+        texts.push(terminal::paint(&imported::render(imported, Format::Md)));
+    }
+    texts.join("\n")
 }
 
-fn source_of(reading: &Reading) -> Source<'_> {
-    let integrity = match &reading.verdict {
+fn source_of(reading: &AnyReading) -> Option<Source<'_>> {
+    let AnyReading::Measured(reading) = reading else { return None };
+    Some(Source { result: &reading.file, integrity: integrity_of(&reading.verdict) })
+}
+
+fn integrity_of(verdict: &Verdict) -> Integrity<'_> {
+    match verdict {
         Verdict::Intact { .. } => Integrity::Intact,
         Verdict::Altered { records } => Integrity::Altered(records),
         Verdict::NoDigests => Integrity::NoDigests,
         Verdict::Unreadable { .. } => Integrity::Altered(&[]),
-    };
-    Source { result: &reading.file, integrity }
+    }
 }
 
 fn render_sources(sources: &[Source], format: Format) -> String {
@@ -138,16 +177,21 @@ fn render_sources(sources: &[Source], format: Format) -> String {
 }
 
 fn json(sources: &[Source]) -> String {
-    if sources.iter().all(|source| source.integrity == Integrity::Intact) {
-        return match sources {
-            [one] => result::to_json(one.result),
-            many => result::to_json(&many.iter().map(|source| source.result).collect::<Vec<_>>()),
+    json_of(&sources.iter().map(|s| (s.result, s.integrity)).collect::<Vec<_>>())
+}
+
+/// One file as it is, or an array of several; where any is not intact, each says what it is.
+fn json_of<T: Serialize>(files: &[(&T, Integrity)]) -> String {
+    if files.iter().all(|(_, integrity)| *integrity == Integrity::Intact) {
+        return match files {
+            [(one, _)] => result::to_json(one),
+            many => result::to_json(&many.iter().map(|(file, _)| file).collect::<Vec<_>>()),
         };
     }
-    fn doubted<'a>(source: &Source<'a>) -> Doubted<'a> {
-        Doubted { integrity_verdict: source.integrity.name(), result: source.result }
-    }
-    let all: Vec<Doubted> = sources.iter().map(doubted).collect();
+    let doubted = files
+        .iter()
+        .map(|&(result, integrity)| Doubted { integrity_verdict: integrity.name(), result });
+    let all: Vec<Doubted<T>> = doubted.collect();
     match all.as_slice() {
         [one] => result::to_json(one),
         many => result::to_json(&many),

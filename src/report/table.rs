@@ -7,7 +7,7 @@ use crate::classify::summary::{RunTier, tiers_of_run};
 use crate::report::{Integrity, Source};
 use crate::result::ResultFile;
 use crate::result::file::{
-    CaseFile, LatencyFile, OutcomeFile, ProvisoFile, QuantityFile, RunEnd, WarningFile,
+    CaseFile, CeilingFile, LatencyFile, OutcomeFile, ProvisoFile, QuantityFile, RunEnd, WarningFile,
 };
 use crate::units::{bytes_per_s_text, count_text, duration_text, flops_per_s_text, significant};
 
@@ -81,19 +81,7 @@ fn ceiling_table(source: &Source) -> String {
         "proved at least",
     ]);
     for ceiling in &source.result.ceilings {
-        let rate_text = match ceiling.gemm_size {
-            Some(_) => flops_per_s_text,
-            None => bytes_per_s_text,
-        };
-        let best = match (&ceiling.outcome, &ceiling.rate) {
-            (OutcomeFile::Skipped { reason }, _) => format!("skipped: {reason}"),
-            (OutcomeFile::Failed { reason }, _) => format!("failed: {reason}"),
-            (OutcomeFile::Measured, None) => "below the clock's resolution".into(),
-            (OutcomeFile::Measured, Some(rate)) => rate_text(rate.best_per_s),
-        };
-        let is_intact = source.integrity == Integrity::Intact;
-        let claims = ceiling.claims.as_ref().filter(|_| is_intact);
-        let claim = claims.and_then(|claims| claims.proofs().next());
+        let (best, proved) = ceiling_rate_texts(ceiling, source.integrity);
         add_row(
             &mut table,
             [
@@ -104,12 +92,29 @@ fn ceiling_table(source: &Source) -> String {
                 ceiling.kernel.clone().unwrap_or_default(),
                 ceiling.rounds.len().to_string(),
                 best,
-                claim.map_or_else(|| "–".into(), |claim| rate_text(claim.per_second_at_least)),
+                proved,
             ],
         );
     }
     align_right(&mut table, &[3, 5, 6, 7]);
     table.to_string()
+}
+
+/// What a ceiling reached, or why nothing, and what that proves.
+pub(super) fn ceiling_rate_texts(ceiling: &CeilingFile, integrity: Integrity) -> (String, String) {
+    let rate_text = match ceiling.gemm_size {
+        Some(_) => flops_per_s_text,
+        None => bytes_per_s_text,
+    };
+    let best = match (&ceiling.outcome, &ceiling.rate) {
+        (OutcomeFile::Skipped { reason }, _) => format!("skipped: {reason}"),
+        (OutcomeFile::Failed { reason }, _) => format!("failed: {reason}"),
+        (OutcomeFile::Measured, None) => "below the clock's resolution".into(),
+        (OutcomeFile::Measured, Some(rate)) => rate_text(rate.best_per_s),
+    };
+    let claims = ceiling.claims.as_ref().filter(|_| integrity == Integrity::Intact);
+    let claim = claims.and_then(|claims| claims.proofs().next());
+    (best, claim.map_or_else(|| "–".into(), |claim| rate_text(claim.per_second_at_least)))
 }
 
 const VIRTUAL: &str = " On a virtual machine, as far as that tells its caches.";
@@ -366,11 +371,16 @@ fn case_name(result: &ResultFile, case: &CaseFile) -> String {
 /// The percentile, or what a small sample can say instead: its upper bound lies above all that
 /// was seen.
 fn percentile(latency: &LatencyFile, key: &str) -> String {
-    match latency.percentiles_ns.get(key) {
-        Some(&ns) => duration_text(ns),
+    percentile_text(latency.percentiles_ns.get(key).copied(), key == "p50", latency.count)
+}
+
+/// A percentile of `count` values, or what so few of them can say instead.
+pub(super) fn percentile_text(ns: Option<u64>, is_median: bool, count: u64) -> String {
+    match ns {
+        Some(ns) => duration_text(ns),
         // A median is never beyond the largest value.
-        None if key == "p50" => format!("– (n = {})", latency.count),
-        None => format!("> max (n = {})", latency.count),
+        None if is_median => format!("– (n = {count})"),
+        None => format!("> max (n = {count})"),
     }
 }
 

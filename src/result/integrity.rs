@@ -16,13 +16,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::result::file::{IntegrityFile, RecordDigestFile, ResultFile, SignatureFile};
 use crate::result::format::FormatVersion;
+use crate::result::imported::ImportedFile;
 use crate::result::signature::SigningKey;
 use crate::result::store;
 
@@ -47,13 +48,31 @@ fn digest_of(value: &Value) -> [u8; 32] {
     Sha256::digest(value.to_string()).into()
 }
 
+/// A file that carries digests of itself.
+pub trait Sealed: Serialize {
+    /// Where they stand.
+    fn integrity(&mut self) -> &mut Option<IntegrityFile>;
+}
+
+impl Sealed for ResultFile {
+    fn integrity(&mut self) -> &mut Option<IntegrityFile> {
+        &mut self.integrity
+    }
+}
+
+impl Sealed for ImportedFile {
+    fn integrity(&mut self) -> &mut Option<IntegrityFile> {
+        &mut self.integrity
+    }
+}
+
 /// A file's text with its digests, ready to be written.
-pub fn seal(file: &mut ResultFile, key: Option<&SigningKey>) -> String {
-    file.integrity = None;
+pub fn seal<T: Sealed>(file: &mut T, key: Option<&SigningKey>) -> String {
+    *file.integrity() = None;
     let text = serde_json::to_string(&*file).expect("keys are strings");
     let digests = records(&text).expect("it was just written");
     let head = hex::encode(chain(&digests));
-    file.integrity = Some(IntegrityFile {
+    *file.integrity() = Some(IntegrityFile {
         algorithm: ALGORITHM.into(),
         canonical: CANONICAL.into(),
         records: digests
@@ -75,12 +94,12 @@ pub fn seal(file: &mut ResultFile, key: Option<&SigningKey>) -> String {
     if let Some(key) = key {
         let signature = key.sign_hex(&signed_message(&head, &text));
         replace_last(&mut text, SIGNATURE_KEY, &signature);
-        let stated = file.integrity.as_mut().and_then(|integrity| integrity.signature.as_mut());
+        let stated = file.integrity().as_mut().and_then(|integrity| integrity.signature.as_mut());
         stated.expect("it was put there above").signature = signature;
     }
     let digest = hex::encode(Sha256::digest(text.as_bytes()));
     replace_last(&mut text, TEXT_KEY, &digest);
-    if let Some(integrity) = &mut file.integrity {
+    if let Some(integrity) = file.integrity() {
         integrity.file_sha256 = digest;
     }
     text

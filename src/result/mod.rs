@@ -10,6 +10,7 @@ mod environment;
 mod evidence;
 pub mod file;
 mod format;
+pub mod imported;
 mod integrity;
 mod journal;
 mod latency;
@@ -36,12 +37,16 @@ pub use derive::interval as median_interval;
 pub use environment::{available_memory, environment, last_level_cache, physical_cores};
 pub use file::ResultFile;
 pub use format::{FORMAT_VERSION, FormatVersion};
-pub use integrity::{LAYOUT, Signature, Verdict, seal, sha256_of, verify};
+pub use imported::ImportedFile;
+pub use integrity::{LAYOUT, Sealed, Signature, Verdict, seal, sha256_of, verify};
 pub use journal::{
     Journal, Recovered, Replayed, journal_line, journal_path, recover, replay, result_path,
 };
 pub use merge::{check_same_build, check_same_machine, merge};
-pub use read::{Reading, parse, read, read_intact, read_verified, verify_file};
+pub use read::{
+    AnyReading, ImportedReading, Reading, imported_from, parse, read, read_any, read_intact,
+    read_verified, verify_file,
+};
 pub use record::{Assembly, Entry, Record};
 pub use schema::schema;
 pub use signature::{SigningKey, read_public_key};

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::result::file::*;
 use crate::result::format::FormatVersion;
+use crate::result::imported::{self, ImportedFile, OriginFile};
 use crate::result::integrity::{self, Verdict};
 use crate::result::{convert, recount};
 
@@ -19,7 +20,56 @@ pub struct Reading {
     pub verdict: Verdict,
 }
 
-/// Reads a result file of any version that this build knows.
+/// An imported file and whether it is as it was written.
+#[derive(Clone, Debug)]
+pub struct ImportedReading {
+    /// What it says.
+    pub file: ImportedFile,
+    /// What its digests say of it.
+    pub verdict: Verdict,
+}
+
+/// A file of either origin.
+#[derive(Clone, Debug)]
+pub enum AnyReading {
+    /// Measured by benchinf.
+    Measured(Box<Reading>),
+    /// Translated from another tool's file.
+    Imported(Box<ImportedReading>),
+}
+
+impl AnyReading {
+    /// What its digests say of it.
+    pub fn verdict(&self) -> &Verdict {
+        match self {
+            AnyReading::Measured(reading) => &reading.verdict,
+            AnyReading::Imported(reading) => &reading.verdict,
+        }
+    }
+}
+
+/// Reads a file of either origin and holds it against its digests.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_any(path: &Path) -> Result<AnyReading> {
+    let bytes = bytes(path)?;
+    let verdict = integrity::verify(&bytes);
+    let refused = |problem| Error::ResultFile { path: path.into(), problem };
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    match head(text) {
+        Ok(Head { origin: Some(OriginFile::Imported), .. }) => {
+            let file = imported::parse(text).map_err(refused)?;
+            Ok(AnyReading::Imported(Box::new(ImportedReading { file, verdict })))
+        }
+        _ => {
+            let file = parse_bytes(path, &bytes)?;
+            Ok(AnyReading::Measured(Box::new(Reading { file, verdict })))
+        }
+    }
+}
+
+/// Reads a result file of any version that this build knows. One that was imported is none.
 ///
 /// # Errors
 /// [`Error::Read`] if it cannot be opened, [`Error::ResultFile`] if it is not a result file, is
@@ -82,19 +132,74 @@ pub(super) fn check_regular(path: &Path) -> Result<()> {
     }
 }
 
+/// What is read first: a newer file may fail to parse in ways that would only confuse.
+#[derive(Deserialize)]
+struct Head {
+    format_version: FormatVersion,
+    #[serde(default)]
+    origin: Option<OriginFile>,
+    #[serde(default)]
+    sources: Vec<HeadSource>,
+}
+
+#[derive(Deserialize)]
+struct HeadSource {
+    tool: String,
+}
+
+impl Head {
+    /// The tools that an imported file comes from.
+    fn tools(&self) -> String {
+        let mut tools: Vec<&str> = self.sources.iter().map(|s| s.tool.as_str()).collect();
+        tools.dedup();
+        tools.truncate(4);
+        if tools.is_empty() { "another tool".into() } else { tools.join(", ") }
+    }
+}
+
+fn head(text: &str) -> std::result::Result<Head, String> {
+    let head: Head =
+        serde_json::from_str(text).map_err(|e| format!("this is not a result file: {e}"))?;
+    head.format_version.check_readable()?;
+    Ok(head)
+}
+
+/// The tools that a file was imported from; absent for one of our own, and for what is no result
+/// file.
+///
+/// # Errors
+/// [`Error::Read`] if it cannot be opened.
+pub fn imported_from(path: &Path) -> Result<Option<String>> {
+    let bytes = bytes(path)?;
+    let head = std::str::from_utf8(&bytes).ok().and_then(|text| head(text).ok());
+    Ok(head.filter(|head| head.origin.is_some()).map(|head| head.tools()))
+}
+
+/// Reads the text of a result file of our own, or of an imported one, to find out whether it can be
+/// read.
+///
+/// # Errors
+/// A sentence saying what is wrong with it.
+pub(super) fn check_text(text: &str) -> std::result::Result<(), String> {
+    match head(text)?.origin {
+        Some(OriginFile::Imported) => imported::parse(text).map(drop),
+        None => parse(text).map(drop),
+    }
+}
+
 /// Reads a result file's text.
 ///
 /// # Errors
 /// A sentence saying what is wrong with it.
 pub fn parse(text: &str) -> std::result::Result<ResultFile, String> {
-    // The version alone first: a newer file may fail to parse in ways that would only confuse.
-    #[derive(Deserialize)]
-    struct Head {
-        format_version: FormatVersion,
+    let head = head(text)?;
+    if head.origin == Some(OriginFile::Imported) {
+        return Err(format!(
+            "it was imported from {}: nothing in it was measured here, so it proves nothing and \
+             cannot be merged or classified; `benchinf report` shows it",
+            head.tools()
+        ));
     }
-    let head: Head =
-        serde_json::from_str(text).map_err(|e| format!("this is not a result file: {e}"))?;
-    head.format_version.check_readable()?;
     let file: ResultFile = serde_json::from_str(text)
         .map_err(|e| format!("this result file is damaged or was edited: {e}"))?;
     let is_before_digests = (file.format_version.major, file.format_version.minor) < (1, 1);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::measure;
 use crate::plan::Plan;
 use crate::result::journal::{Journal, journal_path};
-use crate::result::read::parse;
+use crate::result::read::check_text;
 
 /// Where a result file will go.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl Destination {
             Err(Error::Write { path: path.clone(), source })
         };
         if path.as_os_str() == "-" {
-            return refuse("a result file needs a name (-o json prints it)");
+            return refuse("this needs a name; -o prints to standard output");
         }
         if path.as_os_str().to_string_lossy().ends_with(std::path::MAIN_SEPARATOR) {
             return refuse("this names a directory");
@@ -124,11 +124,20 @@ impl Destination {
     /// [`Error::ResultFile`] or [`Error::Write`], and nothing is left behind; or [`Error::OutputExists`] if a file has
     /// appeared since.
     pub fn write(&self, text: &str) -> Result<PathBuf> {
-        let failed = || Error::write(&self.path);
-        parse(text).map_err(|problem| Error::ResultFile {
+        check_text(text).map_err(|problem| Error::ResultFile {
             path: self.path.clone(),
             problem: format!("it is not written, since it could not be read again: {problem}"),
         })?;
+        self.write_text(text)
+    }
+
+    /// The same for text that is no result file.
+    ///
+    /// # Errors
+    /// [`Error::Write`], and nothing is left behind; or [`Error::OutputExists`] if a file has
+    /// appeared since.
+    pub fn write_text(&self, text: &str) -> Result<PathBuf> {
+        let failed = || Error::write(&self.path);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".benchinf-");
         // A temporary file is private by default; a result is for others to read.

@@ -153,7 +153,7 @@ fn every_axis_multiplies_and_every_format_tells_it() {
     }
     assert_eq!(csv.count(), 64);
     let whole: Value = serde_json::from_str(&report("json")).unwrap();
-    assert_eq!(whole["format_version"], "1.1");
+    assert_eq!(whole["format_version"], "1.2");
     assert!(report("md").contains("pp5+tg2 @ d7"));
 }
 

@@ -54,15 +54,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "plan",
         ],
     ),
+    ("import", &["error", "case", "measure", "model", "result", "units"]),
     ("classify", &["error", "case", "measure", "result"]),
     ("ab", &["error", "compare", "result"]),
     ("compare", &["error", "stats", "measure", "result"]),
-    ("report", &["error", "case", "units", "stats", "result", "classify", "compare"]),
+    ("report", &["error", "case", "units", "stats", "histogram", "result", "classify", "compare"]),
     (
         "cli",
         &[
             "axis", "error", "case", "units", "plan", "kernels", "model", "device", "workload",
-            "runner", "result", "classify", "compare", "ab", "report", "cli",
+            "runner", "result", "classify", "compare", "ab", "import", "report", "cli",
         ],
     ),
 ];
@@ -90,6 +91,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("flate2::", &["histogram/codec.rs"]),
     ("toml::", &["classify/"]),
     ("clap::", &["cli/"]),
+    ("maud::", &["report/html/"]),
+    ("plotters", &["report/html/chart/"]),
     ("println!", &["cli/"]),
     ("print!(", &["cli/"]),
     ("Instant", &["measure/clock.rs"]),
@@ -157,8 +160,13 @@ fn confined_words_stay_where_they_belong() {
 #[test]
 fn every_file_says_what_it_is_for() {
     for (name, text) in sources() {
-        // Data files beside the code say it in their own way.
-        let opening = if name.ends_with(".toml") { "# " } else { "//! " };
+        // Files of other kinds beside the code say it in their own way.
+        let opening = match name.rsplit('.').next() {
+            Some("toml") => "# ",
+            Some("css") => "/* ",
+            Some("js") => "// ",
+            _ => "//! ",
+        };
         assert!(text.starts_with(opening), "{name} does not say what it is for");
     }
 }

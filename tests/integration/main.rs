@@ -20,8 +20,12 @@ mod fixtures;
 mod golden;
 /// The rules of the house: who may import whom, where `unsafe` and printing may stand.
 mod house;
+/// What `benchinf import` makes of other tools' files.
+mod importing;
 /// What `benchinf list` shows.
 mod listing;
+/// Pages of results.
+mod pages;
 
 /// Result files with the rounds that a test wants.
 mod made;

@@ -141,7 +141,7 @@ fn keep(mut result: ResultFile, journal: Journal, session: &Session) -> Result<E
     let results = std::slice::from_ref(&result);
     let printed = print_report(
         args.output.into(),
-        |format| report::render(results, format),
+        |format| Ok(report::render(results, format)),
         || report::render_for_terminal(results),
     );
     let goes_on_from = journal.path().to_owned();
