@@ -2,7 +2,7 @@
 
 use crate::report::html::chart::{Axis, Chart, Kind, Point, Series};
 use crate::report::html::plots::{Gallery, MAX_CHARTS, MAX_SERIES, left_out};
-use crate::report::html::view::{Axes, Row, View, axis};
+use crate::report::html::view::{Axes, Part, Row, View, axis};
 use crate::units::significant;
 
 /// An axis that a sweep goes along.
