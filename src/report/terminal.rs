@@ -18,9 +18,8 @@ pub(super) fn bar(share: Option<f64>) -> String {
     let share = share.filter(|share| share.is_finite()).unwrap_or(0.0).clamp(0.0, 1.0);
     let eighths = (share * (WIDTH * 8) as f64).round() as usize;
     let mut cells = vec!['█'; eighths / 8];
-    if !eighths.is_multiple_of(8) {
-        cells.push(EIGHTHS[eighths % 8]);
-    }
+    // A full bar has no room for the eighths of the next cell, which are none.
+    cells.push(EIGHTHS[eighths % 8]);
     cells.resize(WIDTH, ' ');
     cells.into_iter().collect()
 }

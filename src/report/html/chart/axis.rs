@@ -120,7 +120,8 @@ impl Axis {
     ) -> Option<Self> {
         let mut axis = Self::log(title, values.iter().copied(), &name)?;
         let mut values = values.to_vec();
-        values.retain(|v| *v > 0.0);
+        // Absurd ones are not in the range.
+        values.retain(|v| *v > 0.0 && (axis.range.0..=axis.range.1).contains(&v.log10()));
         values.sort_by(f64::total_cmp);
         let apart = (axis.range.1 - axis.range.0) / 9.0;
         axis.ticks.clear();
