@@ -79,6 +79,7 @@ fn row(args: &[String]) -> Fallible<()> {
         warm_up_passes: 1,
         min_time_ns: 0,
         max_time_ns: None,
+        injected_slowdown: None,
     };
     let free_memory = result::available_memory();
     let plan = Plan::new(axes, settings, Resources { free_memory, last_level_cache: None })?;

@@ -126,7 +126,13 @@ fn session(
         }
     };
     let [base, new] = ab::measure(&arms, sessions, directory, interrupted, &mut watch)?;
-    let (base, new) = compare::read_sides(&base, &new)?;
+    let (mut base, mut new) = compare::read_sides(&base, &new)?;
+    if args.out_dir.is_none() {
+        // Where they lay is of no use to anyone: they are gone when the comparison is read.
+        for input in base.iter_mut().chain(&mut new) {
+            input.path = input.path.file_name().map_or_else(PathBuf::new, PathBuf::from);
+        }
+    }
     // What the arms were told to differ in is what is compared.
     let mut options = args.judging.options(Across::Constant);
     if arms[0].program != arms[1].program {

@@ -23,6 +23,7 @@ fn settings() -> Settings {
         warm_up_passes: 1,
         min_time_ns: 0,
         max_time_ns: None,
+        injected_slowdown: None,
     }
 }
 

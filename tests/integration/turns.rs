@@ -79,6 +79,7 @@ fn what_arms_were_told_to_differ_in_is_what_is_compared() {
     for words in [
         "Noise floor: the base against itself",
         "kernels: stock → fused",
+        "base: base-1.json and 2 more (3 runs)",
         "3 and 3 runs cannot show anything: 4 and 4 are needed",
     ] {
         assert!(stdout.contains(words), "{words}: {stdout}");
