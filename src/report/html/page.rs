@@ -1,5 +1,7 @@
 //! The page around tables and charts.
 
+use std::collections::{HashMap, HashSet};
+
 use base64::Engine as _;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +20,8 @@ const SCRIPT: &str = include_str!("script.js");
 
 /// Altered records that the head names.
 const MAX_RECORDS: usize = 12;
+/// Kinds of warnings: more than there are, unless a file means harm.
+const MAX_KINDS: usize = 40;
 /// Cases that a warning names.
 const MAX_NAMED: usize = 6;
 
@@ -78,14 +82,10 @@ pub(super) fn page(view: &View) -> Markup {
 /// Models and machines, in a line.
 fn title(view: &View) -> String {
     let listed = |names: Vec<String>| {
-        let mut seen: Vec<String> = Vec::new();
-        for name in names {
-            if !seen.contains(&name) {
-                seen.push(name);
-            }
-        }
+        let mut seen = HashSet::new();
+        let seen: Vec<&String> = names.iter().filter(|name| seen.insert(*name)).collect();
         let more = seen.len().saturating_sub(2);
-        let shown = seen[..seen.len() - more].join(" and ");
+        let shown = seen.iter().take(2).map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
         if more > 0 { format!("{shown} and {more} more") } else { shown }
     };
     let of = |f: &dyn Fn(&FileView) -> Vec<String>| listed(view.files.iter().flat_map(f).collect());
@@ -365,19 +365,22 @@ fn ceilings(view: &View) -> Markup {
 /// Warnings by kind and what was seen, each with what to do.
 fn warnings(view: &View) -> Markup {
     let mut kinds: Vec<(&str, &WarningFile, Vec<&str>)> = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
     for row in &view.rows {
         for warning in row.warnings {
-            match kinds.iter_mut().find(|(kind, ..)| *kind == warning.kind.as_str()) {
-                Some((_, _, labels)) => labels.push(&row.label),
-                None => kinds.push((warning.kind.as_str(), warning, vec![&row.label])),
-            }
+            let kind = warning.kind.as_str();
+            let idx = *known.entry(kind).or_insert_with(|| {
+                kinds.push((kind, warning, Vec::new()));
+                kinds.len() - 1
+            });
+            kinds[idx].2.push(&row.label);
         }
     }
     html! {
         @if !kinds.is_empty() {
             section #warnings aria-labelledby="warnings-title" {
                 h2 #warnings-title { "Warnings" }
-                ul.warnings { @for (kind, first, labels) in kinds.iter().take(40) { li {
+                ul.warnings { @for (kind, first, labels) in kinds.iter().take(MAX_KINDS) { li {
                     h3 { (text(&kind.replace('_', " "))) }
                     p { "In " (labels[0]) ": " (text(&first.message)) "." }
                     p { "What to do: " (text(&first.advice)) "." }

@@ -7,6 +7,9 @@ use crate::report::table::{ceiling_rate_texts, percentile_text};
 use crate::result::file::OutcomeFile;
 use crate::units::{duration_text, significant};
 
+/// Latencies that a page shows: three of each case that it shows.
+const MAX_LATENCIES: usize = 3 * super::view::MAX_CASES;
+
 /// A table that scrolls by itself, by keyboard too.
 fn scrolling(label: &str, table: Markup) -> Markup {
     html! { div.scroll tabindex="0" role="region" aria-label=(label) { (table) } }
@@ -184,7 +187,7 @@ pub(super) fn latencies(view: &View) -> Markup {
                 (sortable("mean", true)) (sortable("p50", true)) (sortable("p90", true))
                 (sortable("p99", true)) (sortable("max", true))
             } }
-            tbody { @for (row, latency) in rows() { tr {
+            tbody { @for (row, latency) in rows().take(MAX_LATENCIES) { tr {
                 td { (row.label) }
                 td title=(text(latency.description)) { (text(latency.metric)) }
                 (number(latency.count.map(|n| n as f64), &latency.count.map_or_else(|| "–".into(), |n| n.to_string())))
@@ -194,7 +197,11 @@ pub(super) fn latencies(view: &View) -> Markup {
             } } }
         }
     };
-    scrolling("Latencies of every case", table)
+    let n = rows().count();
+    html! {
+        (scrolling("Latencies of every case", table))
+        @if n > MAX_LATENCIES { p.note { strong { "Shown are the first " (MAX_LATENCIES) " of " (n) " latencies." } } }
+    }
 }
 
 /// What the machines could do at most.

@@ -6,6 +6,9 @@ use crate::report::html::view::{FileView, Row, Throughput, View, text};
 use crate::result::file::{RoundFile, StopFile, WarningKindFile};
 use crate::units::significant;
 
+/// Rounds of one case that a chart shows.
+const MAX_ROUNDS: usize = 200;
+
 pub(super) fn gallery(view: &View) -> Gallery {
     let (mut shown, mut of) = (0, 0);
     let mut charts = Vec::new();
@@ -57,12 +60,20 @@ fn chart(view: &View, file: &FileView, rows: &[&Row]) -> Option<Chart> {
     };
     Some(Chart {
         title: if view.files.len() > 1 { file.name.clone() } else { "Every round".into() },
-        caption: format!("{} cases, {} rounds.", rows.len(), points().count()),
+        caption: caption(rows, points().count()),
         x,
         y,
         series,
         height: Chart::HEIGHT,
     })
+}
+
+fn caption(rows: &[&Row], shown: usize) -> String {
+    let n_rounds: usize = rows.iter().map(|row| row.n_rounds).sum();
+    match n_rounds > shown {
+        true => format!("{} cases, {shown} of {n_rounds} rounds.", rows.len()),
+        false => format!("{} cases, {n_rounds} rounds.", rows.len()),
+    }
 }
 
 fn significant_short(value: f64) -> String {
@@ -74,6 +85,7 @@ fn points(row: &Row, throughput: &Throughput) -> Vec<Point> {
     let timed = row.rounds.iter().filter(|round| round.total_ns > 0);
     timed
         .zip(throughput.rounds)
+        .take(MAX_ROUNDS)
         .enumerate()
         .map(|(i, (round, rate))| {
             let remarks = remarks(row, throughput, i, round);
