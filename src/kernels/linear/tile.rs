@@ -7,6 +7,10 @@ use super::blocks::{BLOCK, int8, q4_k, q8_0};
 use super::panel::PANEL;
 use crate::kernels::simd::{Products, Simd};
 
+/// How far ahead of a lone tile its panel is asked for: what a machine brings near by itself ends
+/// with a page, and few steps ahead of the arithmetic.
+const AHEAD_BYTES: usize = 4096;
+
 /// Rows of the tallest tile of any instruction set.
 pub(in crate::kernels) const ROWS_MAX: usize = 12;
 
@@ -145,12 +149,19 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
 ) {
     let Operands { a, b, depth, c, c_stride, accumulate } = operands;
     let a_step = spacing.depth * row_words(F::ACTIVATIONS, F::DEPTH, S::HAS_BF16_DOT);
+    // Tiles that are not full are most often alone, and then nothing was brought near before.
+    let comes_from_memory = ROWS < const { rows_max::<S, F>() };
     for column in (0..PANEL).step_by(2 * S::LANES) {
         // SAFETY: by the caller; columns end with the panel.
         unsafe {
             let mut sums = [[S::splat(0.0); 2]; ROWS];
             let (mut a, mut b) = (a, b);
             for at in (0..depth).step_by(F::DEPTH) {
+                if comes_from_memory && column == 0 {
+                    for line in (0..F::BYTES).step_by(64) {
+                        S::prefetch(b.wrapping_add(AHEAD_BYTES + line));
+                    }
+                }
                 F::step::<S, ROWS>(a, spacing, b, column, F::DEPTH.min(depth - at), &mut sums);
                 // Beyond the end after a last step that is shorter than others, and not read.
                 a = a.wrapping_add(a_step);
