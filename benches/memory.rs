@@ -72,7 +72,6 @@ fn row(args: &[String]) -> Fallible<()> {
         ceilings: false,
     };
     let settings = Settings {
-        injected_slowdown: None,
         device: DeviceSpec::Cpu,
         seed: 0,
         repetitions: 1,

@@ -16,7 +16,6 @@ use crate::result::{Assembly, Entry};
 
 fn settings() -> Settings {
     Settings {
-        injected_slowdown: None,
         device: DeviceSpec::Cpu,
         seed: 0,
         repetitions: 3,

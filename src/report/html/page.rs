@@ -305,7 +305,8 @@ fn results(view: &View) -> Markup {
 
 /// Where each case stands under the ceilings, in words.
 fn sentences(view: &View) -> Markup {
-    let rows = || view.rows.iter().filter_map(|row| Some((row, row.roofline.as_ref()?)));
+    let measured = || view.rows.iter().filter(|row| view.files[row.file_idx].result().is_some());
+    let rows = || measured().filter_map(|row| Some((row, row.roofline.as_ref()?)));
     let n = rows().count();
     let most = 12;
     html! {

@@ -324,19 +324,19 @@ fn imported_row<'a>(side: Side, file_idx: usize, case: &'a ImportedCaseFile) -> 
     }
 }
 
+/// What a row is called by one of its axes.
+pub(super) type Word<'w> = &'w dyn Fn(&Row) -> String;
+
 /// An axis as names have it; nothing where it is not told.
 pub(super) fn axis(prefix: &str, value: Option<u32>) -> String {
     value.map_or_else(String::new, |value| format!("{prefix}{value}"))
 }
 
-/// What an axis puts into a name, and whether it does so where all rows have the same.
-pub(super) type Part<'a> = (&'a dyn Fn(&Row) -> String, bool);
-
 /// Names each row by its test and by the axes in which rows differ.
 fn name_rows(rows: &mut [Row], files: &[FileView]) {
     let varies =
         |of: &dyn Fn(&Row) -> String| rows.iter().map(of).collect::<BTreeSet<String>>().len() > 1;
-    let parts: [Part; 7] = [
+    let parts: [(Word, bool); 7] = [
         (&|r| r.axes.model.to_owned(), false),
         (&|r| r.axes.dtype.to_owned(), false),
         (&|r| r.axes.kernels.to_owned(), false),
@@ -345,7 +345,7 @@ fn name_rows(rows: &mut [Row], files: &[FileView]) {
         (&|r| axis("t", r.axes.n_threads), false),
         (&|r| r.axes.device.to_owned(), false),
     ];
-    let wanted: Vec<&dyn Fn(&Row) -> String> =
+    let wanted: Vec<Word> =
         parts.into_iter().filter(|(of, always)| *always || varies(of)).map(|(of, _)| of).collect();
     let sides = files.iter().any(|file| file.side == Side::New);
     let files_per_side = |side| files.iter().filter(|file| file.side == side).count();

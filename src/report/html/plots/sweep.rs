@@ -2,7 +2,7 @@
 
 use crate::report::html::chart::{Axis, Chart, Kind, Point, Series};
 use crate::report::html::plots::{Gallery, MAX_CHARTS, MAX_SERIES, left_out};
-use crate::report::html::view::{Axes, Part, Row, View, axis};
+use crate::report::html::view::{Axes, Row, View, Word, axis};
 use crate::units::significant;
 
 /// An axis that a sweep goes along.
@@ -169,7 +169,7 @@ fn point(along: Along, row: &Row) -> Option<Point> {
 /// What tells a curve from the others of its chart.
 fn name(view: &View, along: Along, row: &Row, curves: &[Vec<&Row>]) -> String {
     let differs = |of: &dyn Fn(&Row) -> String| curves.iter().any(|c| of(c[0]) != of(row));
-    let parts: [Part; 9] = [
+    let parts: [(Word, bool); 9] = [
         (&|r| r.side.name().to_owned(), view.has_two_sides),
         (&|r| r.axes.model.to_owned(), true),
         (&|r| r.axes.dtype.to_owned(), true),
