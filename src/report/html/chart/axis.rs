@@ -120,7 +120,7 @@ impl Axis {
     ) -> Option<Self> {
         let mut axis = Self::log(title, values.iter().copied(), &name)?;
         let mut values = values.to_vec();
-        values.retain(|v| *v > 0.0);
+        values.retain(|v| *v > 0.0 && Scale::Log.position(*v).is_some());
         values.sort_by(f64::total_cmp);
         let apart = (axis.range.1 - axis.range.0) / 9.0;
         axis.ticks.clear();
