@@ -120,8 +120,7 @@ impl Axis {
     ) -> Option<Self> {
         let mut axis = Self::log(title, values.iter().copied(), &name)?;
         let mut values = values.to_vec();
-        // Absurd ones are not in the range.
-        values.retain(|v| *v > 0.0 && (axis.range.0..=axis.range.1).contains(&v.log10()));
+        values.retain(|v| *v > 0.0 && Scale::Log.position(*v).is_some());
         values.sort_by(f64::total_cmp);
         let apart = (axis.range.1 - axis.range.0) / 9.0;
         axis.ticks.clear();
