@@ -10,7 +10,7 @@ use clap::value_parser;
 use super::compare::{ComparisonOutput, JudgingArgs};
 use super::infer::with_long_requests;
 use crate::ab::{self, Arm, Begun, Sessions};
-use crate::compare::{self, Across, Comparison, DifferenceKind};
+use crate::compare::{self, Across, Comparison, DifferenceKind, Replicate};
 use crate::error::{Error, Result};
 use crate::report::{ComparisonFormat, render_comparison};
 
@@ -135,6 +135,8 @@ fn session(
     }
     // What the arms were told to differ in is what is compared.
     let mut options = args.judging.options(Across::Constant);
+    // Also of a single session, whose rounds would know nothing of the next one's.
+    options.replicate = Some(Replicate::Run);
     if arms[0].program != arms[1].program {
         options.allowed.insert(DifferenceKind::Tool);
     }
@@ -160,8 +162,9 @@ fn tell_noise_floor(floor: &Comparison, format: ComparisonFormat) -> Result<()> 
     }
     if floor.counts.faster + floor.counts.slower > 0 {
         super::say(
-            "warning: the base differs from itself, so this machine makes changes where there are \
-             none: do not trust the verdicts below; quieten it, or give it more --sessions",
+            "warning: the base differs from itself, so this machine may make changes where there are \
+             none (one family in twenty does so by chance): do not trust the verdicts below; quieten \
+             it, or give it more --sessions",
         );
     }
     Ok(())

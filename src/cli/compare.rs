@@ -144,7 +144,7 @@ impl JudgingArgs {
         if self.allow_altered {
             allowed.insert(DifferenceKind::Altered);
         }
-        Options { metric: self.metric, margin: self.margin, allowed, across }
+        Options { metric: self.metric, margin: self.margin, allowed, across, replicate: None }
     }
 
     /// The exit status that the verdicts ask for.

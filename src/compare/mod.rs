@@ -20,12 +20,11 @@ use rank::RankSums;
 use side::Item;
 
 pub use metric::Metric;
-pub use record::{Comparison, DifferenceKind, Verdict, schema};
+pub use record::{Comparison, DifferenceKind, Replicate, Verdict, schema};
 pub use side::{Input, read_sides};
 
 use record::{
-    Axis, Better, Counts, Difference, Effect, FORMAT_VERSION, Pair, Ratio, Replicate, SideName,
-    Unpaired,
+    Axis, Better, Counts, Difference, Effect, FORMAT_VERSION, Pair, Ratio, SideName, Unpaired,
 };
 
 /// Changes below this share are of no interest unless the user says otherwise.
@@ -42,6 +41,8 @@ pub struct Options {
     pub allowed: BTreeSet<DifferenceKind>,
     /// Which axes pairing leaves out.
     pub across: Across,
+    /// What counts as one value, where that is not to follow from the number of runs.
+    pub replicate: Option<Replicate>,
 }
 
 /// Which axes pairing leaves out.
@@ -61,6 +62,7 @@ impl Default for Options {
             margin: DEFAULT_MARGIN,
             allowed: BTreeSet::new(),
             across: Across::Named(Vec::new()),
+            replicate: None,
         }
     }
 }
@@ -75,7 +77,8 @@ pub fn compare(base: &[Input], new: &[Input], options: &Options) -> Result<Compa
     side::check_runs(new)?;
     let n_runs = side::n_runs(base).max(side::n_runs(new));
     // Rounds of one run are more alike than those of several.
-    let replicate = if n_runs > 1 { Replicate::Run } else { Replicate::Round };
+    let of_files = if n_runs > 1 { Replicate::Run } else { Replicate::Round };
+    let replicate = options.replicate.unwrap_or(of_files);
     let of_cases = side::has_cases(base) || side::has_cases(new);
     let items = |inputs| side::items(inputs, of_cases, options.metric, replicate);
     let (base_items, new_items) = (items(base), items(new));

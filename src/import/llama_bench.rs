@@ -275,7 +275,13 @@ fn device(row: &Row, remarks: &mut Vec<String>) -> Option<String> {
     let on_processor = ["CPU", "BLAS"].iter().any(|name| backends.starts_with(name));
     match row.n_gpu_layers {
         _ if on_processor && !backends.contains("CUDA") => Some("cpu".into()),
-        Some(0) => Some("cpu".into()),
+        Some(0) => {
+            remarks.push(
+                "no layer was kept on the device, but large products may have been computed there"
+                    .into(),
+            );
+            Some(accelerator(backends, row.main_gpu))
+        }
         Some(layers) if (1..99).contains(&layers) => {
             remarks.push(format!(
                 "at most {layers} layers ran on the device, the others on the processor"

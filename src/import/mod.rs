@@ -7,7 +7,7 @@ mod hyperfine;
 mod llama_bench;
 mod vllm;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
@@ -150,11 +150,18 @@ pub fn import(
 /// Cases that are alike in all axes are told apart by a number: the tool may have been run twice.
 fn name_apart(cases: &mut [ImportedCaseFile]) {
     let mut seen: HashMap<String, u32> = HashMap::new();
+    let mut taken: HashSet<String> = cases.iter().map(|case| case.id.clone()).collect();
     for case in cases {
         let n = seen.entry(case.id.clone()).or_insert(0);
         *n += 1;
         if *n > 1 {
-            case.id = format!("{}#{n}", case.id);
+            // The next number that no case goes by already.
+            let mut numbered = (*n..).map(|n| (n, format!("{}#{n}", case.id)));
+            let free = numbered.find(|(_, id)| !taken.contains(id));
+            let (number, id) = free.unwrap_or_default();
+            *n = number;
+            taken.insert(id.clone());
+            case.id = id;
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::report::table::{add_row, align_right, plain, table};
 use crate::report::{Format, Integrity, integrity_of, json_of};
 use crate::result::AnyReading;
-use crate::result::imported::{ImportedCaseFile, ImportedFile, SourceFile};
+use crate::result::imported::{ImportedCaseFile, ImportedFile, SourceFile, settings_apart};
 use crate::units::{duration_text, significant};
 
 /// An imported file and whether it is as it was written.
@@ -136,9 +136,11 @@ fn markdown(source: &ImportedSource) -> String {
         "**Imported** from {}: not measured here, and nothing is proved.\n\n",
         plain(&from.join(", "))
     );
-    let mut table =
-        table(&["model", "dtype", "device", "test", "rounds", "t/s", "latency", "mean", "p50"]);
-    for case in &source.file.cases {
+    let mut table = table(&[
+        "model", "dtype", "device", "test", "settings", "rounds", "t/s", "latency", "mean", "p50",
+    ]);
+    let settings = settings_apart(source.file.cases.iter().map(|case| &case.axes.other));
+    for (case, settings) in source.file.cases.iter().zip(settings) {
         let axes = &case.axes;
         let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "–".into());
         let rate = case.throughput.as_ref().map_or_else(
@@ -159,6 +161,7 @@ fn markdown(source: &ImportedSource) -> String {
                 word(&axes.dtype),
                 word(&axes.device),
                 axes.test.clone(),
+                if settings.is_empty() { "–".into() } else { settings },
                 case.rounds.len().to_string(),
                 rate,
                 latency.map_or_else(|| "–".to_owned(), |l| l.metric.clone()),
@@ -167,7 +170,7 @@ fn markdown(source: &ImportedSource) -> String {
             ],
         );
     }
-    align_right(&mut table, &[4, 5, 7, 8]);
+    align_right(&mut table, &[5, 6, 8, 9]);
     text += &table.to_string();
     text.push('\n');
     let remarks: String =

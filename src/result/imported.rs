@@ -5,7 +5,7 @@
 //! place in it for ceilings, checks or claims: nothing here was measured by us, and it proves
 //! nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,24 @@ pub struct ImportedAxesFile {
     /// Settings that have no place above, under the tool's own names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other: BTreeMap<String, String>,
+}
+
+/// The settings of some cases that differ between them, as words for each case.
+pub fn settings_apart<'a>(
+    settings: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone,
+) -> Vec<String> {
+    let keys: BTreeSet<&String> = settings.clone().flat_map(BTreeMap::keys).collect();
+    let differs = |key: &&String| {
+        let mut values = settings.clone().map(|of_case| of_case.get(*key));
+        let first = values.next();
+        values.any(|value| Some(value) != first)
+    };
+    let keys: Vec<&String> = keys.into_iter().filter(differs).collect();
+    let words = |of_case: &BTreeMap<String, String>| {
+        let words = keys.iter().filter_map(|key| Some(format!("{key}={}", of_case.get(*key)?)));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    settings.map(words).collect()
 }
 
 /// Work of a pass of another tool.

@@ -69,9 +69,9 @@ fn dtypes(args: &RunArgs) -> (Vec<Dtype>, Option<String>) {
     }
     let (dtype, reason) = match args.device {
         DeviceSpec::Cpu if Instructions::Avx512Bf16.is_available() => {
-            (Dtype::BF16, "this processor multiplies bf16")
+            (Dtype::BF16, "this processor has instructions for bf16")
         }
-        DeviceSpec::Cpu => (Dtype::F32, "this processor has no products of bf16"),
+        DeviceSpec::Cpu => (Dtype::F32, "this processor has no instructions for bf16"),
         DeviceSpec::Cuda { .. } => (Dtype::BF16, "every supported GPU multiplies bf16"),
     };
     (vec![dtype], Some(format!("dtype {dtype}: {reason}; --dtype chooses another")))

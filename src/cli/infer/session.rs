@@ -159,10 +159,6 @@ fn keep(mut result: ResultFile, journal: Journal, session: &Session) -> Result<E
         Err(Error::Stdout(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
         printed => printed?,
     }
-    let compared = match base {
-        Some(base) => compare_with(base, &path, args)?,
-        None => ExitCode::SUCCESS,
-    };
     if let Some(name) = &args.baselines.save_baseline {
         match result.run.ended {
             RunEnd::Completed => {
@@ -171,6 +167,10 @@ fn keep(mut result: ResultFile, journal: Journal, session: &Session) -> Result<E
             _ => progress.warn("the run did not complete, so it is not kept as a baseline"),
         }
     }
+    let compared = match base {
+        Some(base) => compare_with(base, &path, args)?,
+        None => ExitCode::SUCCESS,
+    };
     Ok(exit_code(&result).unwrap_or(compared))
 }
 

@@ -281,7 +281,7 @@ impl Cut {
     }
 
     fn n_blocks(&self) -> usize {
-        self.n_rows.div_ceil(self.rows)
+        self.n_rows.div_ceil(self.rows.max(1))
     }
 
     fn n_tasks(&self) -> usize {

@@ -238,7 +238,9 @@ fn doubts(view: &View) -> Markup {
 fn headline(view: &View, standings: Option<&(jiff::civil::Date, Vec<Standing>)>) -> Markup {
     let measured = view.measured().count();
     let failed = view.rows.iter().filter(|r| matches!(r.outcome, Outcome::Failed(_))).count();
-    let warned = view.rows.iter().filter(|row| !row.warnings.is_empty()).count();
+    let ceilings = view.files.iter().flat_map(|file| file.ceilings());
+    let warned = view.rows.iter().filter(|row| !row.warnings.is_empty()).count()
+        + ceilings.filter(|ceiling| !ceiling.warnings.is_empty()).count();
     html! {
         dl.headline {
             @for standing in standings.iter().flat_map(|(_, standings)| standings).take(4) {
@@ -259,9 +261,11 @@ fn headline(view: &View, standings: Option<&(jiff::civil::Date, Vec<Standing>)>)
                 }
             }
             div {
-                dt { "Cases with warnings" }
+                dt { "Cases and ceilings with warnings" }
                 dd { (warned)
-                    small { @if warned > 0 { a href="#warnings" { "what they mean" } } @else { "nothing casts doubt on a figure" } }
+                    small { @if warned > 0 { a href="#warnings" { "what they mean" } }
+                        @else if view.is_without_doubt() { "nothing casts doubt on a figure" }
+                        @else { "but see what is said of the files" } }
                 }
             }
         }
@@ -275,7 +279,7 @@ fn jump(view: &View, galleries: &[Gallery], has_tiers: bool) -> Markup {
             @for gallery in galleries { li { a href={ "#" (gallery.id) } { (gallery.title) } } }
             @if has_tiers { li { a href="#tiers" { "Tiers" } } }
             @if view.files.iter().any(|f| !f.ceilings().is_empty()) { li { a href="#ceilings" { "Ceilings" } } }
-            @if view.rows.iter().any(|r| !r.warnings.is_empty()) { li { a href="#warnings" { "Warnings" } } }
+            @if view.warnings().next().is_some() { li { a href="#warnings" { "Warnings" } } }
             li { a href="#environment" { "Environment" } }
         } }
     }
@@ -365,17 +369,15 @@ fn ceilings(view: &View) -> Markup {
 
 /// Warnings by kind and what was seen, each with what to do.
 fn warnings(view: &View) -> Markup {
-    let mut kinds: Vec<(&str, &WarningFile, Vec<&str>)> = Vec::new();
+    let mut kinds: Vec<(&str, &WarningFile, Vec<String>)> = Vec::new();
     let mut known: HashMap<&str, usize> = HashMap::new();
-    for row in &view.rows {
-        for warning in row.warnings {
-            let kind = warning.kind.as_str();
-            let idx = *known.entry(kind).or_insert_with(|| {
-                kinds.push((kind, warning, Vec::new()));
-                kinds.len() - 1
-            });
-            kinds[idx].2.push(&row.label);
-        }
+    for (label, warning) in view.warnings() {
+        let kind = warning.kind.as_str();
+        let idx = *known.entry(kind).or_insert_with(|| {
+            kinds.push((kind, warning, Vec::new()));
+            kinds.len() - 1
+        });
+        kinds[idx].2.push(label);
     }
     html! {
         @if !kinds.is_empty() {
@@ -386,7 +388,7 @@ fn warnings(view: &View) -> Markup {
                     p { "In " (labels[0]) ": " (text(&first.message)) "." }
                     p { "What to do: " (text(&first.advice)) "." }
                     @if labels.len() > 1 {
-                        p.soft { "Also in " (labels[1..].iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", "))
+                        p.soft { "Also in " (labels[1..].iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", "))
                             @if labels.len() > 1 + MAX_NAMED { " and " (labels.len() - 1 - MAX_NAMED) " more" } "." }
                     }
                 } } }

@@ -1,10 +1,12 @@
 //! The tables of a page.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use maud::{Markup, html};
 
-use crate::report::html::view::{Latency, Outcome, Row, Side, Throughput, View, text};
+use crate::report::html::view::{Latency, MAX_CASES, Outcome, Row, Side, Throughput, View, text};
 use crate::report::table::{ceiling_rate_texts, percentile_text};
-use crate::result::file::OutcomeFile;
+use crate::result::file::{OutcomeFile, WarningFile};
 use crate::units::{duration_text, significant};
 
 /// Latencies that a page shows: three of each case that it shows.
@@ -214,7 +216,7 @@ pub(super) fn ceilings(view: &View) -> Markup {
                 @if many_files { (sortable("file", false)) }
                 (sortable("ceiling", false)) (sortable("dtype", false)) (sortable("device", false))
                 (sortable("threads", true)) (sortable("kernel", false)) (sortable("best", true))
-                (sortable("proved at least", true))
+                (sortable("proved at least", true)) (sortable("warnings", false))
             } }
             tbody { @for (file, ceiling) in all().take(super::view::MAX_CASES) {
                 @let (best, proved) = ceiling_rate_texts(ceiling, file.integrity);
@@ -230,6 +232,7 @@ pub(super) fn ceilings(view: &View) -> Markup {
                         _ => td.wrap { (text(&best)) },
                     }
                     td.number { (proved) }
+                    td.wrap { (kinds_of(&ceiling.warnings)) }
                 }
             } }
         }
@@ -239,15 +242,24 @@ pub(super) fn ceilings(view: &View) -> Markup {
 
 /// Both sides of each case beside each other, with nothing said of the difference.
 pub(super) fn sides(view: &View) -> Markup {
-    let of = |side: Side| view.rows.iter().filter(move |row| row.side == side);
-    let mut new: std::collections::HashMap<&str, &Row> = std::collections::HashMap::new();
-    for row in of(Side::New) {
-        new.entry(row.id).or_insert(row);
+    let mut by_id: BTreeMap<&str, [Vec<&Row>; 2]> = BTreeMap::new();
+    for row in &view.rows {
+        let sides = by_id.entry(row.id).or_default();
+        sides[usize::from(row.side == Side::New)].push(row);
     }
-    let base: Vec<&Row> = of(Side::Base).collect();
-    let pairs: Vec<(&Row, &Row)> =
-        base.iter().filter_map(|row| Some((*row, *new.get(row.id)?))).collect();
-    let unpaired = view.rows.len() - 2 * pairs.len();
+    // Where a side has a case in several files, each of them stands beside each of the other's.
+    let pairs: Vec<(&Row, &Row)> = by_id
+        .values()
+        .flat_map(|[base, new]| base.iter().flat_map(|b| new.iter().map(|n| (*b, *n))))
+        .take(MAX_CASES)
+        .collect();
+    let unpaired: usize = by_id
+        .values()
+        .filter(|[base, new]| base.is_empty() || new.is_empty())
+        .map(|[base, new]| base.len() + new.len())
+        .sum();
+    let many_files = view.files.len() > 2;
+    let file = |row: &Row| view.files[row.file_idx].name.clone();
     let cells = |row: &Row| match &row.throughput {
         Some(t) => html! {
             (number(Some(t.median), &significant(t.median)))
@@ -261,12 +273,18 @@ pub(super) fn sides(view: &View) -> Markup {
     let table = html! {
         table {
             thead { tr {
-                (sortable("case", false)) (sortable("base, t/s", true)) th scope="col" { "interval" }
+                (sortable("case", false))
+                @if many_files { (sortable("base file", false)) }
+                (sortable("base, t/s", true)) th scope="col" { "interval" }
+                @if many_files { (sortable("new file", false)) }
                 (sortable("new, t/s", true)) th scope="col" { "interval" }
             } }
             tbody { @for (base, new) in &pairs { tr {
                 td { (text(base.id)) }
-                (cells(base)) (cells(new))
+                @if many_files { td { (file(base)) } }
+                (cells(base))
+                @if many_files { td { (file(new)) } }
+                (cells(new))
             } } }
         }
     };
@@ -274,4 +292,11 @@ pub(super) fn sides(view: &View) -> Markup {
         @if !pairs.is_empty() { (scrolling("Both sides of each case", table)) }
         @if unpaired > 0 { p.note { strong { (unpaired) " rows have no counterpart" } " with the same axes on the other side." } }
     }
+}
+
+/// The kinds of warnings in words, each once.
+fn kinds_of(warnings: &[WarningFile]) -> String {
+    let kinds: BTreeSet<String> =
+        warnings.iter().map(|warning| text(&warning.kind.as_str().replace('_', " "))).collect();
+    if kinds.is_empty() { "–".into() } else { kinds.into_iter().collect::<Vec<_>>().join(", ") }
 }

@@ -7,7 +7,7 @@ use crate::report::{Integrity, integrity_of};
 use crate::result::file::{
     CaseFile, CeilingFile, HistogramFile, OutcomeFile, ResultFile, RoundFile, WarningFile,
 };
-use crate::result::imported::{ImportedCaseFile, ImportedFile};
+use crate::result::imported::{ImportedCaseFile, ImportedFile, settings_apart};
 use crate::result::{AnyReading, Verdict};
 
 /// Cases that a page shows.
@@ -80,7 +80,9 @@ impl<'a> FileView<'a> {
                 Box::new(result.cases.iter().map(move |case| row(side, file_idx, case)))
             }
             Origin::Imported(file) => {
-                Box::new(file.cases.iter().map(move |case| imported_row(side, file_idx, case)))
+                let settings = settings_apart(file.cases.iter().map(|case| &case.axes.other));
+                let cases = file.cases.iter().zip(settings);
+                Box::new(cases.map(move |(case, s)| imported_row(side, file_idx, case, s)))
             }
         }
     }
@@ -135,6 +137,8 @@ pub(super) struct Axes<'a> {
     pub(super) n_prompt: Option<u32>,
     pub(super) n_gen: Option<u32>,
     pub(super) n_depth: Option<u32>,
+    /// What else another tool was told, where that differs between cases.
+    pub(super) settings: String,
 }
 
 /// What became of a case.
@@ -199,6 +203,27 @@ impl<'a> View<'a> {
         View { files, rows, n_cases, has_two_sides: !with.is_empty() }
     }
 
+    /// Every warning with the label of what it is of: cases, then ceilings.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = (String, &WarningFile)> {
+        let of_rows = self
+            .rows
+            .iter()
+            .flat_map(|row| row.warnings.iter().map(|warning| (row.label.clone(), warning)));
+        let of_ceilings = self.files.iter().flat_map(|file| file.ceilings()).flat_map(|ceiling| {
+            ceiling.warnings.iter().map(|warning| (text(&ceiling.id), warning))
+        });
+        of_rows.chain(of_ceilings)
+    }
+
+    /// Whether all files are as we wrote them, of a build for measuring, and without a warning.
+    pub(super) fn is_without_doubt(&self) -> bool {
+        let is_sound = |file: &FileView| {
+            file.integrity == Integrity::Intact
+                && file.result().is_some_and(|result| !result.tool.debug_build)
+        };
+        self.files.iter().all(is_sound) && self.warnings().next().is_none()
+    }
+
     /// The rows that were measured.
     pub(super) fn measured(&self) -> impl Iterator<Item = &Row<'a>> {
         self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Measured))
@@ -223,6 +248,7 @@ fn row<'a>(side: Side, file_idx: usize, case: &'a CaseFile) -> Row<'a> {
             n_prompt: Some(axes.n_prompt),
             n_gen: Some(axes.n_gen),
             n_depth: Some(axes.n_depth),
+            settings: String::new(),
         },
         outcome: match &case.outcome {
             OutcomeFile::Measured => Outcome::Measured,
@@ -262,7 +288,12 @@ fn row<'a>(side: Side, file_idx: usize, case: &'a CaseFile) -> Row<'a> {
     }
 }
 
-fn imported_row<'a>(side: Side, file_idx: usize, case: &'a ImportedCaseFile) -> Row<'a> {
+fn imported_row<'a>(
+    side: Side,
+    file_idx: usize,
+    case: &'a ImportedCaseFile,
+    settings: String,
+) -> Row<'a> {
     let axes = &case.axes;
     fn word(text: &Option<String>) -> &str {
         text.as_deref().unwrap_or("–")
@@ -288,6 +319,7 @@ fn imported_row<'a>(side: Side, file_idx: usize, case: &'a ImportedCaseFile) -> 
             n_prompt: axes.n_prompt,
             n_gen: axes.n_gen,
             n_depth: axes.n_depth,
+            settings,
         },
         outcome: Outcome::Measured,
         throughput: throughput.map(|t| Throughput {
@@ -336,11 +368,12 @@ pub(super) fn axis(prefix: &str, value: Option<u32>) -> String {
 fn name_rows(rows: &mut [Row], files: &[FileView]) {
     let varies =
         |of: &dyn Fn(&Row) -> String| rows.iter().map(of).collect::<BTreeSet<String>>().len() > 1;
-    let parts: [(Word, bool); 7] = [
+    let parts: [(Word, bool); 8] = [
         (&|r| r.axes.model.to_owned(), false),
         (&|r| r.axes.dtype.to_owned(), false),
         (&|r| r.axes.kernels.to_owned(), false),
         (&|r| r.axes.test.to_owned(), true),
+        (&|r| r.axes.settings.clone(), false),
         (&|r| axis("b", r.axes.batch_size), false),
         (&|r| axis("t", r.axes.n_threads), false),
         (&|r| r.axes.device.to_owned(), false),
