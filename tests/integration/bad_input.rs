@@ -78,7 +78,7 @@ fn output_paths() {
     refused(&sandbox, "-m tiny --out new/..", None, "this names a directory");
     let long = format!("-m tiny --out {}.json", "x".repeat(300));
     refused(&sandbox, &long, None, "File name too long");
-    refused(&sandbox, "-m tiny --out -", None, "-o json prints it");
+    refused(&sandbox, "-m tiny --out -", None, "-o prints to standard output");
     refused(&sandbox, "-m tiny --dry-run --out there.json", None, "there.json exists already");
     std::os::unix::fs::symlink("nowhere", sandbox.path("link.json")).unwrap();
     refused(&sandbox, "-m tiny --out link.json", None, "a symbolic link that leads nowhere");
