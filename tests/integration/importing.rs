@@ -102,7 +102,11 @@ fn what_was_imported_is_intact_and_proves_nothing() {
     };
     says("verify a.json", 0, "imported from llama-bench: it was not measured here");
     says("classify a.json", 2, "proves nothing and cannot be compared, merged or classified");
-    says("merge a.json a.json --out b.json", 2, "proves nothing and cannot be merged");
+    says(
+        "merge a.json a.json --out b.json",
+        2,
+        "proves nothing and cannot be compared, merged or classified",
+    );
     says("report a.json", 0, "not measured here, and nothing is proved");
     says("report a.json -o csv", 0, "\nimported,llama-bench,");
     says("report a.json -o jsonl", 0, "\"origin\":\"imported\"");
