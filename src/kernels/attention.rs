@@ -22,13 +22,15 @@ use super::linear::{FloatFormat, PANEL};
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
 use crate::kernels::memory::Buffer;
-use crate::kernels::pool::Pool;
+use crate::kernels::pool::{Pool, Team};
 use crate::kernels::simd::{Kernel, Products, Simd, dispatch, exp, tile_rows};
 
 /// Positions whose scores are held at a time.
 const CHUNK: usize = 128;
 /// Positions below which a range is not computed apart from others.
 const RANGE_MIN: usize = 512;
+/// What it takes to write a number of keys and values to its place, as moving so many bytes.
+const WRITTEN_AS_BYTES: usize = 30;
 /// Tasks per thread that even out threads of different speed.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -170,7 +172,8 @@ impl KvPanels {
         let n_heads = n_heads.min(self.values.as_u16_slice().len() / value_len.max(1));
         let keys = Chunks::new(self.keys.as_u16_mut_slice());
         let values = Chunks::new(self.values.as_u16_mut_slice());
-        pool.run(n_heads, &|head| {
+        let n_numbers = 2 * n_heads * n_tokens * dim;
+        pool.run(Team::for_work(0, n_numbers * WRITTEN_AS_BYTES), n_heads, &|head| {
             // SAFETY: each task writes the head of its own number.
             let (keys, values) = unsafe {
                 (
@@ -256,7 +259,12 @@ impl KvPanels {
                 first_position: last_position + 1 - n_queries,
             }
         };
-        pool.run(n_whole * n_ranges, &|i| {
+        // The triangle is taken for a whole; bytes are those of keys and values.
+        let n_pairs = n_heads * batch_size * n_queries * (last_position + 1);
+        let n_bytes =
+            batch_size * n_kv_heads * (last_position + 1) * 2 * dim * F::BYTES / (F::DEPTH * PANEL);
+        let team = Team::for_work(2 * n_pairs * dim, n_bytes);
+        pool.run(team, n_whole * n_ranges, &|i| {
             let (range, task) = (i % n_ranges, i / n_ranges);
             let head = head(task);
             let begin = range * range_len;
@@ -267,7 +275,8 @@ impl KvPanels {
             let format = std::marker::PhantomData::<F>;
             dispatch(instructions, Attend { head: &head, positions, part, format });
         });
-        pool.run(n_whole, &|task| {
+        let team = Team::for_work(0, n_whole * n_ranges * part_len * 4);
+        pool.run(team, n_whole, &|task| {
             let head = head(task);
             // SAFETY: as above, and what the tasks before wrote is only read by the task of the
             // same number.

@@ -5,7 +5,7 @@
 
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
-use crate::kernels::pool::Pool;
+use crate::kernels::pool::{Pool, Team};
 use crate::kernels::simd::{Kernel, Products, Simd, dispatch};
 
 /// Numbers below which an operation is not worth a second thread.
@@ -16,7 +16,9 @@ const ALONE: usize = 1 << 14;
 fn in_parts(pool: &mut Pool, n_rows: usize, width: usize, work: &(dyn Fn(usize, usize) + Sync)) {
     let worth = (n_rows * width).div_ceil(ALONE);
     let n_parts = worth.min(4 * pool.n_threads()).clamp(1, n_rows.max(1));
-    pool.run(n_parts, &|part| work(n_rows * part / n_parts, n_rows * (part + 1) / n_parts));
+    pool.run(Team::All, n_parts, &|part| {
+        work(n_rows * part / n_parts, n_rows * (part + 1) / n_parts)
+    });
 }
 
 /// RMSNorm (Zhang and Sennrich, 2019) of every row of `x (rows, width)` into `to`, where the width

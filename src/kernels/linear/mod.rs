@@ -30,7 +30,7 @@ use self::tile::{
 };
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
-use crate::kernels::pool::Pool;
+use crate::kernels::pool::{Pool, Team};
 use crate::kernels::simd::{Kernel, Products, Simd, dispatch, exp, has_bf16_dot};
 
 /// Bytes of a panel that pass through the first cache at a time, while rows go by.
@@ -217,7 +217,8 @@ impl Linear {
         let row_words = row_words(F::ACTIVATIONS, depth, has_bf16_dot(instructions));
         scratch.activations.resize(n_rows * row_words, 0);
         let packed = Chunks::new(&mut scratch.activations);
-        pool.run(n_rows.div_ceil(tile_rows), &|i| {
+        let team = Team::for_work(0, n_rows * (4 * n_in + 4 * row_words));
+        pool.run(team, n_rows.div_ceil(tile_rows), &|i| {
             let rows = i * tile_rows..n_rows.min((i + 1) * tile_rows);
             // SAFETY: each task writes the tile of its own number.
             let packed = unsafe { packed.part(rows.start * row_words..rows.end * row_words) };
@@ -225,10 +226,14 @@ impl Linear {
             dispatch(instructions, PackActivations { x, n_in, order: F::ACTIVATIONS, packed });
         });
 
-        let cut = Cut::new(n_rows, self.panels.n_panels, tile_rows, pool.n_threads());
+        let n_panels = self.panels.n_panels;
+        let n_products = n_rows * n_in * n_panels * PANEL;
+        let team = Team::for_work(n_products, n_panels * self.panels.panel(0).len());
+        let n_threads = if team == Team::All { pool.n_threads() } else { 1 };
+        let cut = Cut::new(n_rows, n_panels, tile_rows, n_threads);
         let n_sums = cut.rows * cut.panels * PANEL;
         let (activations, y) = (&scratch.activations, Chunks::new(y));
-        pool.run(cut.n_tasks(), &|i| {
+        pool.run(team, cut.n_tasks(), &|i| {
             let (rows, panels) = cut.task(i);
             WORK.with_borrow_mut(|(sums, widened)| {
                 if sums.len() < n_sums {

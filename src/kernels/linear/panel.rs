@@ -13,7 +13,7 @@ use half::{bf16, f16};
 use super::blocks::BlockFormat;
 use crate::kernels::chunks::Chunks;
 use crate::kernels::memory::Buffer;
-use crate::kernels::pool::Pool;
+use crate::kernels::pool::{Pool, Team};
 
 /// Outputs of a panel.
 pub(in crate::kernels) const PANEL: usize = 32;
@@ -134,7 +134,7 @@ impl Panels {
             WeightFormat::Float(_) => {
                 let words = bytes / 4;
                 let panels = Chunks::new(buffer.as_u32_mut_slice());
-                pool.run(n_panels, &|i| {
+                pool.run(Team::All, n_panels, &|i| {
                     // SAFETY: each task takes the panel of its own number.
                     let panel = unsafe { panels.part(i * words..(i + 1) * words) };
                     for (column, rows, row) in columns(i) {
@@ -144,7 +144,7 @@ impl Panels {
             }
             WeightFormat::Blocks(format) => {
                 let panels = Chunks::new(buffer.as_u8_mut_slice());
-                pool.run(n_panels, &|i| {
+                pool.run(Team::All, n_panels, &|i| {
                     // SAFETY: as above.
                     let panel = unsafe { panels.part(i * bytes..(i + 1) * bytes) };
                     for (column, rows, row) in columns(i) {
