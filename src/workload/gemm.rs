@@ -16,7 +16,8 @@ use crate::model::random::Stream;
 const N_SAMPLES: u64 = 64;
 
 /// `Y = X·Wᵀ` of random factors, on all threads of the current pool, by the kernels that models
-/// are computed with. As there, W is packed beforehand and X on every pass.
+/// are computed with. Both factors are packed beforehand, since a ceiling is what the arithmetic
+/// reaches; models pack theirs of activations on every pass.
 #[derive(Debug)]
 pub struct GemmProbe {
     size: usize,
@@ -25,7 +26,8 @@ pub struct GemmProbe {
     x: Vec<f32>,
     w: Vec<f32>,
     y: Vec<f32>,
-    scratch: Scratch,
+    /// X, as products read it.
+    packed: Scratch,
     samples: Stream,
     passes: u64,
     /// Whether the whole product was looked at in this round.
@@ -33,7 +35,7 @@ pub struct GemmProbe {
 }
 
 impl GemmProbe {
-    /// Draws the factors, and packs one.
+    /// Draws the factors and packs them.
     ///
     /// # Errors
     /// [`Error::Engine`] if there is no memory.
@@ -61,14 +63,17 @@ impl GemmProbe {
             }
             Operands::Int8 => pack(Rows::F32(&w), WeightFormat::Blocks(BlockFormat::Int8)),
         };
+        let linear = linear.map_err(Error::engine("allocating a matrix product"))?;
+        let (instructions, mut packed) = (Instructions::detect(), Scratch::default());
+        Pool::with_current(|pool| linear.pack_activations(instructions, pool, &mut packed, &x));
         Ok(Self {
             size,
-            instructions: Instructions::detect(),
-            linear: linear.map_err(Error::engine("allocating a matrix product"))?,
+            instructions,
+            linear,
             x,
             w,
             y: vec![f32::NAN; size * size],
-            scratch: Scratch::default(),
+            packed,
             samples: Stream::new(seed, "gemm.samples"),
             passes: 0,
             is_whole_checked: false,
@@ -176,9 +181,9 @@ impl Workload for GemmProbe {
     }
 
     fn iterate(&mut self) -> Result<()> {
-        let Self { instructions, linear, x, y, scratch, .. } = self;
+        let Self { instructions, linear, packed, y, .. } = self;
         Pool::with_current(|pool| {
-            linear.forward(*instructions, pool, scratch, x, y, Store::Overwrite);
+            linear.multiply_packed(*instructions, pool, packed, y, Store::Overwrite);
         });
         Ok(())
     }

@@ -26,7 +26,7 @@ use self::panel::Panels;
 pub use self::panel::{FloatFormat, Rows, WeightFormat};
 use self::tile::{
     Activations, BYTE_BLOCK_WORDS, Bf16, F16, F32, INTEGER_BLOCK_WORDS, INTEGERS, Int8, Operands,
-    Q4K, Q8_0, Spacing, Step, row_words, rows_max, tile_of_rows, words_of_row,
+    Q4K, Q8_0, ROWS_MAX, Spacing, Step, row_words, rows_max, tile_of_rows,
 };
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
@@ -39,10 +39,11 @@ const STEP_BYTES: usize = 24 << 10;
 const WIDENED_DEPTH: usize = STEP_BYTES / (PANEL * 4);
 /// Tiles of rows from which on it pays to widen a step of a panel before they pass.
 const TILES_TO_WIDEN: usize = 3;
-/// Rows of a block: with a step of activations in f32 some 300 KiB, beside 200 of sums.
+/// Rows of a block: a step of activations in f32 is some 300 KiB, which 16 panels read again while
+/// their sums take 800.
 const BLOCK_ROWS: usize = 384;
 /// Panels whose sums a block holds.
-const BLOCK_PANELS: usize = 4;
+const BLOCK_PANELS: usize = 16;
 /// Tasks per thread that even out threads of different speed.
 const TASKS_PER_THREAD: usize = 8;
 
@@ -66,16 +67,23 @@ pub struct Linear {
     bias: Vec<f32>,
 }
 
-/// Memory that products use, kept from one to the next.
+/// Activations in the order in which products read them; kept from one to the next.
 #[derive(Debug, Default)]
 pub struct Scratch {
     activations: Vec<u32>,
+    n_rows: usize,
 }
+
+/// A vector of sums of the widest instruction set; one that is stored across two lines of the
+/// cache would take twice as long.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
 
 thread_local! {
     /// Sums of the task under way, which stay in the caches of the thread's core; and a step of a
     /// panel in f32.
-    static WORK: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    static WORK: RefCell<(Vec<Line>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 /// What becomes of the outputs of a product.
@@ -85,6 +93,25 @@ pub enum Store {
     Overwrite,
     /// They are added to it.
     Add,
+}
+
+/// Does something with `F`, the [`Step`] of a product's format.
+macro_rules! by_format {
+    ($linear:expr, $F:ident => $body:expr) => {{
+        use {BlockFormat as Blocks, FloatFormat as Float};
+        match $linear.panels.format {
+            WeightFormat::Float(Float::F32) => by_format!(as $F = F32 => $body),
+            WeightFormat::Float(Float::F16) => by_format!(as $F = F16 => $body),
+            WeightFormat::Float(Float::Bf16) => by_format!(as $F = Bf16<true> => $body),
+            WeightFormat::Blocks(Blocks::Q8_0) => by_format!(as $F = Q8_0 => $body),
+            WeightFormat::Blocks(Blocks::Q4K) => by_format!(as $F = Q4K => $body),
+            WeightFormat::Blocks(Blocks::Int8) => by_format!(as $F = Int8 => $body),
+        }
+    }};
+    (as $F:ident = $format:ty => $body:expr) => {{
+        type $F = $format;
+        $body
+    }};
 }
 
 impl Linear {
@@ -185,60 +212,99 @@ impl Linear {
         y: &mut [f32],
         store: Store,
     ) {
-        use {BlockFormat as Blocks, FloatFormat as Float};
-        let product = match self.panels.format {
-            WeightFormat::Float(Float::F32) => Self::product::<F32>,
-            WeightFormat::Float(Float::F16) => Self::product::<F16>,
-            WeightFormat::Float(Float::Bf16) => Self::product::<Bf16<true>>,
-            WeightFormat::Blocks(Blocks::Q8_0) => Self::product::<Q8_0>,
-            WeightFormat::Blocks(Blocks::Q4K) => Self::product::<Q4K>,
-            WeightFormat::Blocks(Blocks::Int8) => Self::product::<Int8>,
-        };
-        product(self, instructions, pool, scratch, x, y, store);
+        self.pack_activations(instructions, pool, scratch, x);
+        self.multiply_packed(instructions, pool, scratch, y, store);
+    }
+
+    /// The first half of [`Linear::forward`]: brings `x (rows, n_in)` into the order in which
+    /// products of these weights read it.
+    ///
+    /// # Panics
+    /// If rows are not whole, or this machine does not have `instructions`.
+    pub fn pack_activations(
+        &self,
+        instructions: Instructions,
+        pool: &mut Pool,
+        scratch: &mut Scratch,
+        x: &[f32],
+    ) {
+        by_format!(self, F => {
+            let n_in = self.n_in();
+            let n_rows = x.len() / n_in;
+            assert_eq!(x.len(), n_rows * n_in, "x is not (rows, {n_in})");
+            let (tile_rows, row_words) = (tile_rows::<F>(instructions), self.row_words::<F>(instructions));
+            // Tiles of rows, one after another.
+            scratch.n_rows = n_rows;
+            scratch.activations.resize(n_rows * row_words, 0);
+            let packed = Chunks::new(&mut scratch.activations);
+            let team = Team::for_work(0, n_rows * (4 * n_in + 4 * row_words));
+            pool.run(team, n_rows.div_ceil(tile_rows), &|i| {
+                let rows = i * tile_rows..n_rows.min((i + 1) * tile_rows);
+                // SAFETY: each task writes the tile of its own number.
+                let packed = unsafe { packed.part(rows.start * row_words..rows.end * row_words) };
+                let x = &x[rows.start * n_in..rows.end * n_in];
+                dispatch(instructions, PackActivations { x, n_in, order: F::ACTIVATIONS, packed });
+            });
+        });
+    }
+
+    /// The second half of [`Linear::forward`]: `y (rows, n_out)` from rows that were packed for
+    /// these weights and instructions.
+    ///
+    /// # Panics
+    /// If `y` or what was packed has another length, or this machine does not have
+    /// `instructions`.
+    pub fn multiply_packed(
+        &self,
+        instructions: Instructions,
+        pool: &mut Pool,
+        packed: &Scratch,
+        y: &mut [f32],
+        store: Store,
+    ) {
+        by_format!(self, F => self.product::<F>(instructions, pool, packed, y, store));
+    }
+
+    /// Positions that a product of format `F` passes by.
+    fn depth<F: Step>(&self) -> usize {
+        self.n_in().next_multiple_of(F::DEPTH_UNIT)
+    }
+
+    /// Words of a packed row.
+    fn row_words<F: Step>(&self, instructions: Instructions) -> usize {
+        row_words(F::ACTIVATIONS, self.depth::<F>(), has_bf16_dot(instructions))
     }
 
     fn product<F: Step>(
         &self,
         instructions: Instructions,
         pool: &mut Pool,
-        scratch: &mut Scratch,
-        x: &[f32],
+        packed: &Scratch,
         y: &mut [f32],
         store: Store,
     ) {
-        let (n_in, n_out) = (self.n_in(), self.n_out);
-        let n_rows = x.len() / n_in;
-        assert_eq!(x.len(), n_rows * n_in, "x is not (rows, {n_in})");
+        let (n_in, n_out, n_rows) = (self.n_in(), self.n_out, packed.n_rows);
         assert_eq!(y.len(), n_rows * n_out, "y is not ({n_rows}, {n_out})");
-        let depth = n_in.next_multiple_of(F::DEPTH_UNIT);
-        let tile_rows = tile_rows::<F>(instructions);
-
-        // Tiles of rows, one after another, each with its rows side by side at every step.
-        let row_words = row_words(F::ACTIVATIONS, depth, has_bf16_dot(instructions));
-        scratch.activations.resize(n_rows * row_words, 0);
-        let packed = Chunks::new(&mut scratch.activations);
-        let team = Team::for_work(0, n_rows * (4 * n_in + 4 * row_words));
-        pool.run(team, n_rows.div_ceil(tile_rows), &|i| {
-            let rows = i * tile_rows..n_rows.min((i + 1) * tile_rows);
-            // SAFETY: each task writes the tile of its own number.
-            let packed = unsafe { packed.part(rows.start * row_words..rows.end * row_words) };
-            let x = &x[rows.start * n_in..rows.end * n_in];
-            dispatch(instructions, PackActivations { x, n_in, order: F::ACTIVATIONS, packed });
-        });
-
+        let (tile_rows, row_words) =
+            (tile_rows::<F>(instructions), self.row_words::<F>(instructions));
+        assert_eq!(packed.activations.len(), n_rows * row_words, "packed for other weights");
         let n_panels = self.panels.n_panels;
         let n_products = n_rows * n_in * n_panels * PANEL;
-        let team = Team::for_work(n_products, n_panels * self.panels.panel(0).len());
+        let team = Team::for_work(n_products, n_panels * self.panels.format.panel_bytes(n_in));
         let n_threads = if team == Team::All { pool.n_threads() } else { 1 };
         let cut = Cut::new(n_rows, n_panels, tile_rows, n_threads);
         let n_sums = cut.rows * cut.panels * PANEL;
-        let (activations, y) = (&scratch.activations, Chunks::new(y));
+        let (activations, depth, y) = (&packed.activations, self.depth::<F>(), Chunks::new(y));
         pool.run(team, cut.n_tasks(), &|i| {
             let (rows, panels) = cut.task(i);
             WORK.with_borrow_mut(|(sums, widened)| {
-                if sums.len() < n_sums {
-                    sums.resize(n_sums, 0.0);
+                // A panel's sums are whole lines.
+                let n_lines = n_sums / 16;
+                if sums.len() < n_lines {
+                    sums.resize(n_lines, Line([0.0; 16]));
                 }
+                // SAFETY: a line is 16 floats and nothing else.
+                let (_, sums, _) = unsafe { sums[..n_lines].align_to_mut::<f32>() };
                 if F::WIDENS {
                     widened.resize(WIDENED_DEPTH * PANEL, 0.0);
                 }
@@ -317,7 +383,7 @@ fn tile_rows<F: Step>(instructions: Instructions) -> usize {
     dispatch(instructions, TileRows::<F>(std::marker::PhantomData))
 }
 
-/// Interleaves the rows of a tile.
+/// Lays the rows of a tile side by side, word by word.
 struct PackActivations<'a> {
     x: &'a [f32],
     n_in: usize,
@@ -332,42 +398,62 @@ impl Kernel for PackActivations<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let n_rows = self.x.len() / self.n_in;
         let row = |row: usize| &self.x[row * self.n_in..][..self.n_in];
+        let n_rows = self.x.len() / self.n_in;
         match self.order {
             Activations::Bf16Pairs if S::HAS_BF16_DOT => {
-                for (step, words) in self.packed.chunks_exact_mut(n_rows).enumerate() {
-                    for (i, word) in words.iter_mut().enumerate() {
-                        let second = row(i).get(2 * step + 1).map_or(0, |&x| round_to_bf16(x));
-                        *word = round_to_bf16(row(i)[2 * step]) | second << 16;
-                    }
-                }
+                side_by_side::<16>(n_rows, self.packed, |i, first, words| {
+                    let pairs = row(i)[2 * first..].chunks(2);
+                    words.iter_mut().zip(pairs).for_each(|(word, pair)| {
+                        let second = pair.get(1).map_or(0, |&x| round_to_bf16(x));
+                        *word = round_to_bf16(pair[0]) | second << 16;
+                    });
+                });
             }
             Activations::Floats | Activations::Bf16Pairs => {
-                for (position, words) in self.packed.chunks_exact_mut(n_rows).enumerate() {
-                    // What is beyond the last position is 0, as are the weights there.
-                    for (i, word) in words.iter_mut().enumerate() {
-                        *word = row(i).get(position).map_or(0, |value| value.to_bits());
-                    }
-                }
+                // What is beyond the last position is 0, as are the weights there.
+                side_by_side::<16>(n_rows, self.packed, |i, first, words| {
+                    let values = row(i)[first.min(self.n_in)..].iter();
+                    words.iter_mut().zip(values).for_each(|(word, value)| *word = value.to_bits());
+                });
             }
             Activations::Bytes => {
-                for (i, block) in self.packed.chunks_exact_mut(BYTE_BLOCK_WORDS).enumerate() {
-                    let values = &row(i % n_rows)[i / n_rows * BLOCK..];
+                side_by_side::<BYTE_BLOCK_WORDS>(n_rows, self.packed, |i, first, words| {
+                    let values = &row(i)[first / BYTE_BLOCK_WORDS * BLOCK..];
                     // SAFETY: by the caller.
-                    unsafe { quantise::<S>(&values[..values.len().min(BLOCK)], block) };
-                }
+                    unsafe { quantise::<S>(&values[..values.len().min(BLOCK)], words) };
+                });
             }
             Activations::Integers => {
-                for (i, block) in self.packed.chunks_exact_mut(INTEGER_BLOCK_WORDS).enumerate() {
-                    let values = row(i % n_rows)[i / n_rows * INTEGERS..].iter().take(INTEGERS);
+                side_by_side::<INTEGER_BLOCK_WORDS>(n_rows, self.packed, |i, first, words| {
+                    let values = row(i)[first / INTEGER_BLOCK_WORDS * INTEGERS..].iter();
                     let mut bytes = [0; INTEGERS];
                     let whole = values.map(|x| (x + WHOLE).to_bits() as u8);
                     bytes.iter_mut().zip(whole).for_each(|(to, byte)| *to = byte);
-                    block[0] = (-128 * sum_of_bytes(&bytes)) as u32;
-                    words_of(&bytes, &mut block[1..]);
-                }
+                    words[0] = (-128 * sum_of_bytes(&bytes)) as u32;
+                    words_of(&bytes, &mut words[1..]);
+                });
             }
+        }
+    }
+}
+
+/// Writes word after word of `n_rows` rows, those of all rows beside each other. `words_of` gives
+/// `WORDS` words of a row from a word on, over zeros.
+#[inline(always)]
+fn side_by_side<const WORDS: usize>(
+    n_rows: usize,
+    packed: &mut [u32],
+    words_of: impl Fn(usize, usize, &mut [u32]),
+) {
+    let mut block = [[0; WORDS]; ROWS_MAX];
+    for (i, packed) in packed.chunks_mut(WORDS * n_rows).enumerate() {
+        for (row, words) in block.iter_mut().take(n_rows).enumerate() {
+            words.fill(0);
+            words_of(row, i * WORDS, words);
+        }
+        for (at, words) in packed.chunks_exact_mut(n_rows).enumerate() {
+            words.iter_mut().zip(&block).for_each(|(word, row)| *word = row[at]);
         }
     }
 }
@@ -509,8 +595,7 @@ impl<F: Step> Kernel for Block<'_, F> {
                             S::prefetch(ahead);
                             ahead = ahead.wrapping_add(64);
                         }
-                        let spacing =
-                            |rows| Spacing { row: words_of_row(F::ACTIVATIONS), depth: rows };
+                        let spacing = |rows| Spacing { row: 1, depth: rows };
                         if widens {
                             tile_of_rows::<S, F32>(rows, operands, spacing);
                         } else {

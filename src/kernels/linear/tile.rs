@@ -11,6 +11,10 @@ use crate::kernels::simd::{Products, Simd};
 /// with a page, and few steps ahead of the arithmetic.
 const AHEAD_BYTES: usize = 4096;
 
+/// How far ahead of a tall tile its activations are asked for: they pass by once for each panel,
+/// and so come from the second cache.
+const ACTIVATIONS_AHEAD_BYTES: usize = 384;
+
 /// Rows of the tallest tile of any instruction set.
 pub(in crate::kernels) const ROWS_MAX: usize = 12;
 
@@ -47,8 +51,7 @@ pub(in crate::kernels) enum Activations {
     Bf16Pairs,
     /// Bytes in blocks of 32 positions that share a scale: [`BYTE_BLOCK_WORDS`].
     Bytes,
-    /// Whole numbers from −127 to 127 as bytes, in blocks of 256: −128 times the sum of each,
-    /// and the bytes.
+    /// Whole numbers from −127 to 127 as bytes, in blocks of 256: [`INTEGER_BLOCK_WORDS`].
     Integers,
 }
 
@@ -68,7 +71,7 @@ impl Activations {
 pub(super) const BYTE_BLOCK_WORDS: usize = 3 + BLOCK / 4;
 /// Positions in a block of [`Activations::Integers`].
 pub(super) const INTEGERS: usize = 256;
-/// Words of a block of [`Activations::Integers`].
+/// Words of a block of [`Activations::Integers`]: −128 times the sum of the bytes, and the bytes.
 pub(super) const INTEGER_BLOCK_WORDS: usize = 1 + INTEGERS / 4;
 
 /// A format of weights in panels, as the innermost loop sees it.
@@ -118,16 +121,6 @@ pub(super) const fn row_words(activations: Activations, depth: usize, has_dot: b
     }
 }
 
-/// Words between rows that are packed side by side.
-#[inline(always)]
-pub(super) const fn words_of_row(activations: Activations) -> usize {
-    match activations {
-        Activations::Floats | Activations::Bf16Pairs => 1,
-        Activations::Bytes => BYTE_BLOCK_WORDS,
-        Activations::Integers => INTEGER_BLOCK_WORDS,
-    }
-}
-
 /// Rows of the tallest tile of `F`.
 #[inline(always)]
 pub(super) const fn rows_max<S: Simd, F: Step>() -> usize {
@@ -150,22 +143,43 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
     let Operands { a, b, depth, c, c_stride, accumulate } = operands;
     let a_step = spacing.depth * row_words(F::ACTIVATIONS, F::DEPTH, S::HAS_BF16_DOT);
     // Tiles that are not full are most often alone, and then nothing was brought near before.
-    let comes_from_memory = ROWS < const { rows_max::<S, F>() };
+    let is_tall = ROWS == const { rows_max::<S, F>() };
+    let is_in_words = matches!(F::ACTIVATIONS, Activations::Floats | Activations::Bf16Pairs);
     for column in (0..PANEL).step_by(2 * S::LANES) {
         // SAFETY: by the caller; columns end with the panel.
         unsafe {
             let mut sums = [[S::splat(0.0); 2]; ROWS];
             let (mut a, mut b) = (a, b);
-            for at in (0..depth).step_by(F::DEPTH) {
-                if comes_from_memory && column == 0 {
-                    for line in (0..F::BYTES).step_by(64) {
-                        S::prefetch(b.wrapping_add(AHEAD_BYTES + line));
+            // Not a closure, which would not be compiled for the instructions of `S`.
+            macro_rules! step {
+                ($depth:expr) => {
+                    if !is_tall && column == 0 {
+                        for line in (0..F::BYTES).step_by(64) {
+                            S::prefetch(b.wrapping_add(AHEAD_BYTES + line));
+                        }
                     }
-                }
-                F::step::<S, ROWS>(a, spacing, b, column, F::DEPTH.min(depth - at), &mut sums);
-                // Beyond the end after a last step that is shorter than others, and not read.
-                a = a.wrapping_add(a_step);
-                b = b.wrapping_add(F::BYTES);
+                    if is_tall && is_in_words {
+                        S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
+                    }
+                    F::step::<S, ROWS>(a, spacing, b, column, $depth, &mut sums);
+                    // Beyond the end after a last step that is shorter than others, and not read.
+                    a = a.wrapping_add(a_step);
+                    b = b.wrapping_add(F::BYTES);
+                };
+            }
+            let mut left = depth;
+            // Counting takes ports that multiply as well.
+            while is_tall && is_in_words && left >= 4 * F::DEPTH {
+                step!(F::DEPTH);
+                step!(F::DEPTH);
+                step!(F::DEPTH);
+                step!(F::DEPTH);
+                left -= 4 * F::DEPTH;
+            }
+            while left > 0 {
+                let depth = F::DEPTH.min(left);
+                step!(depth);
+                left -= depth;
             }
             for (row, sums) in sums.into_iter().enumerate() {
                 for (i, sum) in sums.into_iter().enumerate() {
@@ -328,7 +342,7 @@ impl<const DOT: bool> Step for Bf16<DOT> {
 #[inline(always)]
 unsafe fn block_sums<S: Simd, const ROWS: usize>(
     a: *const u32,
-    row_words: usize,
+    spacing: Spacing,
     n_groups: usize,
     start: impl Fn(*const u32) -> S::I,
     weights: impl Fn(usize) -> [S::I; 2],
@@ -337,11 +351,16 @@ unsafe fn block_sums<S: Simd, const ROWS: usize>(
     // SAFETY: by the caller.
     unsafe {
         let mut sums: [[S::I; 2]; ROWS] =
-            std::array::from_fn(|row| [start(a.add(row * row_words)); 2]);
+            std::array::from_fn(|row| [start(a.add(row * spacing.row)); 2]);
         for group in 0..n_groups {
+            let a = a.add((1 + group) * spacing.depth);
+            // As in `tile`; fewer rows leave nothing to be asked for at most groups.
+            if ROWS > 8 {
+                S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
+            }
             let weights = weights(group);
             for (row, sums) in sums.iter_mut().enumerate() {
-                let bytes = S::splat_bytes(a.add(row * row_words + 1 + group));
+                let bytes = S::splat_bytes(a.add(row * spacing.row));
                 sums[0] = add(weights[0], bytes, sums[0]);
                 sums[1] = add(weights[1], bytes, sums[1]);
             }
@@ -383,8 +402,8 @@ impl Step for Q8_0 {
             let scales = [S::load_f16(scales), S::load_f16(scales.add(S::LANES))];
             let weights = b.add(q8_0::GROUPS_AT + 4 * column);
             let of_block = block_sums::<S, ROWS>(
-                a.add(2),
-                spacing.row,
+                a.add(2 * spacing.depth),
+                spacing,
                 BLOCK / 4,
                 |offset| S::start_of_offset_sums(offset),
                 |group| {
@@ -432,8 +451,8 @@ impl Step for Q4K {
                 let a = a.add(block * spacing.depth * BYTE_BLOCK_WORDS);
                 let b = b.add(q4_k::BLOCKS_AT + block * q4_k::BLOCK_BYTES);
                 let of_block = block_sums::<S, ROWS>(
-                    a.add(2),
-                    spacing.row,
+                    a.add(2 * spacing.depth),
+                    spacing,
                     BLOCK / 4,
                     |_| S::splat_i32(0),
                     |group| {
@@ -454,7 +473,7 @@ impl Step for Q4K {
                         let a = a.add(row * spacing.row);
                         let scaled = S::mul(S::floats(of_block[row][i]), scale_of_weights);
                         let sum = S::multiply_add(scaled, splat_at::<S>(a), sums[i]);
-                        sums[i] = S::sub(sum, S::mul(least, splat_at::<S>(a.add(1))));
+                        sums[i] = S::sub(sum, S::mul(least, splat_at::<S>(a.add(spacing.depth))));
                     }
                 }
             }
@@ -484,7 +503,7 @@ impl Step for Int8 {
         unsafe {
             let of_block = block_sums::<S, ROWS>(
                 a,
-                spacing.row,
+                spacing,
                 depth / 4,
                 |offset| S::start_of_offset_sums(offset),
                 |group| {
