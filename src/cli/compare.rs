@@ -89,6 +89,8 @@ enum Allowance {
     Load,
     /// Debug builds.
     Debug,
+    /// Axes that nobody named, or that one side does not tell.
+    Axes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -133,6 +135,7 @@ impl From<Allowance> for DifferenceKind {
             Allowance::Throttling => DifferenceKind::Throttling,
             Allowance::Load => DifferenceKind::Load,
             Allowance::Debug => DifferenceKind::Debug,
+            Allowance::Axes => DifferenceKind::Axes,
         }
     }
 }

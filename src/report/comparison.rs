@@ -6,7 +6,8 @@ use comfy_table::{Table, presets};
 
 use crate::compare::Verdict;
 use crate::compare::record::{
-    AxisChange, Comparison, Difference, Effect, Pair, Ratio, Sample, Side, SideName, Unit, Unpaired,
+    AxisChange, Comparison, Difference, Effect, Origin, Overall, Pair, Ratio, Sample, Side, SideName,
+    Unit, Unpaired,
 };
 use crate::report::table::{align_right, table};
 use crate::units::{bytes_per_s_text, duration_text, flops_per_s_text, significant};
@@ -21,6 +22,10 @@ pub enum ComparisonFormat {
     /// The record itself.
     Json,
 }
+
+/// Columns of the pairs; `benchinf explain` knows each.
+pub(super) const COMPARISON_HEADER: [&str; 9] =
+    ["case", "base", "new", "new / base", "interval", "p", "p same", "detectable", "verdict"];
 
 /// Unpaired cases, and reasons, that a text names one by one.
 const NAMED: usize = 8;
@@ -88,8 +93,11 @@ impl Words {
             };
             let runs =
                 if side.n_runs == 1 { "1 run".into() } else { format!("{} runs", side.n_runs) };
+            let is_imported = side.files.iter().any(|file| file.origin == Origin::Imported);
+            let imported = if is_imported { "imported, " } else { "" };
+            let machine = first.processor.as_deref().unwrap_or("an unnamed machine");
             let from =
-                format!("{}{others} ({runs}), {}, {}", first.path, first.tool, first.processor);
+                format!("{}{others} ({imported}{runs}), {}, {machine}", first.path, first.tool);
             format!("{name}: {}", self.clean(&from))
         };
         let change = |change: &AxisChange| {
@@ -104,18 +112,7 @@ impl Words {
     }
 
     fn table(&self, comparison: &Comparison) -> String {
-        let header = [
-            "case",
-            "base",
-            "new",
-            "new / base",
-            "interval",
-            "p",
-            "p same",
-            "detectable",
-            "verdict",
-        ];
-        let mut lines = table(&header);
+        let mut lines = table(&COMPARISON_HEADER);
         if !self.is_md {
             lines.load_style(presets::UTF8_FULL_CONDENSED);
         }
@@ -138,7 +135,7 @@ impl Words {
             self.clean(&case_name(pair, axes)),
             value_text(&pair.base, pair.unit),
             value_text(&pair.new, pair.unit),
-            pair.ratio.map_or_else(absent, |ratio| format!("{:.3}", ratio.estimate)),
+            pair.ratio.map_or_else(absent, |ratio| ratio_text(ratio.estimate)),
             pair.ratio.map_or_else(absent, |ratio| interval_text(&ratio)),
             p(pair.p_adjusted),
             p(pair.p_same_adjusted),
@@ -161,15 +158,14 @@ impl Words {
             .filter(|(n, _)| *n > 0)
             .map(|(n, verdict)| format!("{n} {}", verdict.name()))
             .collect();
-        let overall = comparison.overall.map_or_else(String::new, |ratio| {
-            format!(
-                "; geometric mean of new / base {:.3} {} ({:.1} %)",
-                ratio.estimate,
-                interval_text(&ratio),
-                ratio.coverage * 100.0
-            )
+        let overall = comparison.overall.as_ref().map_or_else(String::new, |overall| {
+            let mean = format!("; geometric mean of new / base {}", overall_text(overall));
+            match overall.reasons.is_empty() {
+                true => mean,
+                false => format!("{mean}, which is no verdict: {}", overall.reasons.join("; ")),
+            }
         });
-        format!("{}{overall}.", self.strong(&all.join(", ")))
+        format!("{}{}.", self.strong(&all.join(", ")), self.clean(&overall))
     }
 
     /// Why cases are unsure, each reason once.
@@ -212,12 +208,7 @@ impl Words {
             }
         }
         for (first, n) in by_kind {
-            let effect = match first.effect {
-                Effect::Noted => "noted",
-                Effect::Allowed => "allowed",
-                Effect::TakenOff => "taken off before a verdict is given",
-                Effect::CostsVerdict => "costs the verdict",
-            };
+            let effect = first.effect.name();
             let of_kind = comparison
                 .differences
                 .iter()
@@ -325,8 +316,30 @@ fn capital(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-fn interval_text(ratio: &Ratio) -> String {
-    format!("[{:.3}, {:.3}]", ratio.lower, ratio.upper)
+/// The interval, where there is one: two single values have none.
+pub(super) fn interval_text(ratio: &Ratio) -> String {
+    match ratio.coverage > 0.0 {
+        true => format!("[{}, {}]", ratio_text(ratio.lower), ratio_text(ratio.upper)),
+        false => "–".into(),
+    }
+}
+
+/// A ratio as people read it; what is far from 1 has an exponent.
+pub(super) fn ratio_text(ratio: f64) -> String {
+    match ratio {
+        r if (0.001..1e4).contains(&r) => format!("{r:.3}"),
+        r => format!("{r:.2e}"),
+    }
+}
+
+/// The geometric mean with its interval and what that covers.
+pub(super) fn overall_text(overall: &Overall) -> String {
+    let Ratio { estimate, coverage, .. } = overall.ratio;
+    let estimate = ratio_text(estimate);
+    match coverage > 0.0 {
+        true => format!("{estimate} {} ({:.1} %)", interval_text(&overall.ratio), coverage * 100.0),
+        false => estimate,
+    }
 }
 
 fn p_text(p: f64) -> String {
@@ -341,6 +354,7 @@ fn value_text(sample: &Sample, unit: Unit) -> String {
     let Some(median) = sample.median else { return "–".into() };
     match unit {
         Unit::TokensPerS => format!("{} t/s", significant(median)),
+        Unit::PassesPerS => format!("{} /s", significant(median)),
         Unit::FlopsPerS => flops_per_s_text(median),
         Unit::BytesPerS => bytes_per_s_text(median),
         Unit::Ns => duration_text(median.round() as u64),
@@ -365,11 +379,14 @@ fn case_name(pair: &Pair, telling: &[&str]) -> String {
         (Some(p), Some("0")) => format!("pp{p}"),
         (Some("0"), Some(g)) => format!("tg{g}"),
         (Some(p), Some(g)) => format!("pp{p}+tg{g}"),
-        // Without those axes, or of a probe, the id says it.
-        _ => return pair.base_id.clone(),
+        // Another tool's name of it; without that, and of a probe, the id says it.
+        _ => match value("test") {
+            Some(test) => test.to_owned(),
+            None => return pair.base_id.clone(),
+        },
     };
     let mut name = test;
-    for axis in telling.iter().filter(|axis| !["n_prompt", "n_gen"].contains(axis)) {
+    for axis in telling.iter().filter(|axis| !["n_prompt", "n_gen", "test"].contains(axis)) {
         let value = value(axis).unwrap_or_default();
         name += &match *axis {
             "n_depth" => format!(" @ d{value}"),

@@ -30,7 +30,7 @@ mod tool;
 mod warnings;
 
 pub use convert::{
-    BUILTIN, case_file, case_of, ceiling_file, check_file, is_not_yet, latency_files, plan_file,
+    BUILTIN, axes_file, case_file, case_of, ceiling_file, check_file, is_not_yet, latency_files, plan_file,
     probe_of, round_file, settings_of, warm_up_file,
 };
 pub use derive::interval as median_interval;
