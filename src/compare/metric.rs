@@ -110,12 +110,7 @@ pub(super) fn of_case(case: &CaseFile, metric: Metric) -> Option<Values> {
     let Metric::Latency(latency) = metric else {
         let definition = case.throughput.as_ref()?.definition.clone();
         let of_rounds = rates(case.work.tokens, &case.rounds);
-        return Some(Values {
-            definition,
-            unit: Unit::TokensPerS,
-            grain: Grain::Round,
-            of_rounds,
-        });
+        return Some(Values { definition, unit: Unit::TokensPerS, grain: Grain::Round, of_rounds });
     };
     let series = case.latencies.iter().find(|series| series.metric == latency.name())?;
     let by = |count: fn(&RoundFile) -> u64| {

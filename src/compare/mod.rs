@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::result::file::AxesFile;
-use judge::{ERROR_RATE, Finding, Judgement, Samples};
 use difference::Compared;
+use judge::{ERROR_RATE, Finding, Judgement, Samples};
 use pairing::Pairing;
 use rank::RankSums;
 use side::{Beside, Item, Moment, Taken};
@@ -174,8 +174,7 @@ pub fn check_planned(base: &[Input], planned: &[AxesFile]) -> Result<()> {
     let metric = Metric::default();
     let taken = Taken { of_cases: true, metric, replicate: Replicate::Round, beside };
     let mut base_items = side::items(base, taken);
-    let mut new_items: Vec<Item> =
-        planned.iter().map(|axes| Item::planned(axes, beside)).collect();
+    let mut new_items: Vec<Item> = planned.iter().map(|axes| Item::planned(axes, beside)).collect();
     let mut across = Vec::new();
     if beside != Beside::Nothing {
         side::align(&mut base_items, &mut new_items);

@@ -72,9 +72,10 @@ impl RankSums {
         // Both rank sums say the same, and that of the smaller sample is counted sooner.
         match base.len() < new.len() {
             true => {
-                let base_sum = ranks.doubled.iter().map(|rank| *rank as usize).sum::<usize>()
-                    - ranks.new_sum;
-                let Tails { lower, upper } = self.counted_tails(base.len(), ranks.doubled, base_sum);
+                let base_sum =
+                    ranks.doubled.iter().map(|rank| *rank as usize).sum::<usize>() - ranks.new_sum;
+                let Tails { lower, upper } =
+                    self.counted_tails(base.len(), ranks.doubled, base_sum);
                 Tails { lower: upper, upper: lower }
             }
             false => self.counted_tails(new.len(), ranks.doubled, ranks.new_sum),

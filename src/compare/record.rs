@@ -274,7 +274,9 @@ impl DifferenceKind {
                 "name the axis on both sides, or allow it with --allow axes if that is what you compare"
             }
             DifferenceKind::Debug => "build with --release, or allow it with --allow debug",
-            DifferenceKind::InjectedSlowdown => "this is a trial of the comparison and no measurement",
+            DifferenceKind::InjectedSlowdown => {
+                "this is a trial of the comparison and no measurement"
+            }
             DifferenceKind::Machine => {
                 "measure both sides on one machine, or allow it with --allow machine if that is what you compare"
             }
@@ -284,7 +286,9 @@ impl DifferenceKind {
             DifferenceKind::Tool => {
                 "measure both sides with one build, or allow it with --allow tool if that is what you compare"
             }
-            DifferenceKind::Settings => "measure both sides alike, or allow it with --allow settings",
+            DifferenceKind::Settings => {
+                "measure both sides alike, or allow it with --allow settings"
+            }
             DifferenceKind::Model => {
                 "give both sides one model, or allow it with --allow model if that is what you compare"
             }
@@ -299,7 +303,9 @@ impl DifferenceKind {
                 "stop other programs and measure both sides in turns (`benchinf ab`), or allow it with \
                  --allow load"
             }
-            DifferenceKind::Unfinished => "go on with `benchinf run --resume`, or give it more time",
+            DifferenceKind::Unfinished => {
+                "go on with `benchinf run --resume`, or give it more time"
+            }
         }
     }
 }

@@ -194,7 +194,8 @@ pub(super) fn n_runs(inputs: &[Input]) -> usize {
     let mut runs_of: HashMap<String, HashSet<(usize, u32)>> = HashMap::new();
     for (file_idx, input) in inputs.iter().enumerate() {
         for case in input.imported().into_iter().flat_map(|file| &file.cases) {
-            let runs = runs_of.entry(joined(&axes_of_imported(case, Beside::Imported))).or_default();
+            let runs =
+                runs_of.entry(joined(&axes_of_imported(case, Beside::Imported))).or_default();
             runs.insert((file_idx, case.source_idx));
         }
     }

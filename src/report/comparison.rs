@@ -6,8 +6,8 @@ use comfy_table::{Table, presets};
 
 use crate::compare::Verdict;
 use crate::compare::record::{
-    AxisChange, Comparison, Difference, Effect, Origin, Overall, Pair, Ratio, Sample, Side, SideName,
-    Unit, Unpaired,
+    AxisChange, Comparison, Difference, Effect, Origin, Overall, Pair, Ratio, Sample, Side,
+    SideName, Unit, Unpaired,
 };
 use crate::report::table::{align_right, table};
 use crate::units::{bytes_per_s_text, duration_text, flops_per_s_text, significant};
@@ -40,22 +40,27 @@ pub fn render_comparison(comparison: &Comparison, format: ComparisonFormat) -> S
         ComparisonFormat::Json => return crate::result::to_json(comparison),
     };
     let words = Words { is_md };
+    let differences = words.differences(comparison);
+    let unpaired = words.unpaired(comparison).into_iter();
+    let unpaired = unpaired.map(|(title, lines)| format!("{title}\n\n{}", words.list(lines)));
     let parts = [
         words.sides(comparison),
         words.table(comparison),
         words.summary(comparison),
-        words.reasons(comparison),
-        words.differences(comparison),
-        words.unpaired(comparison),
+        words.list(words.reasons(comparison)),
+        words.list(
+            differences.into_iter().map(|(kind, text)| format!("{} {text}", words.strong(kind))),
+        ),
+        unpaired.collect::<Vec<_>>().join("\n\n"),
         words.legend(comparison),
     ];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     format!("{}\n", parts.join("\n\n"))
 }
 
-/// The same words for both kinds of text.
-struct Words {
-    is_md: bool,
+/// The same words for all kinds of text.
+pub(super) struct Words {
+    pub(super) is_md: bool,
 }
 
 impl Words {
@@ -100,15 +105,20 @@ impl Words {
                 format!("{}{others} ({imported}{runs}), {}, {machine}", first.path, first.tool);
             format!("{name}: {}", self.clean(&from))
         };
-        let change = |change: &AxisChange| {
-            self.clean(&format!("{}: {} → {}", change.axis, change.base, change.new))
-        };
         let mut lines = vec![side("base", &comparison.base), side("new", &comparison.new)];
-        lines.extend(comparison.across.iter().map(change));
+        lines.extend(self.changes(comparison));
         match self.is_md {
             true => self.list(lines),
             false => lines.join("\n"),
         }
+    }
+
+    /// The axes that differ on purpose.
+    pub(super) fn changes(&self, comparison: &Comparison) -> Vec<String> {
+        let change = |change: &AxisChange| {
+            self.clean(&format!("{}: {} → {}", change.axis, change.base, change.new))
+        };
+        comparison.across.iter().map(change).collect()
     }
 
     fn table(&self, comparison: &Comparison) -> String {
@@ -125,51 +135,24 @@ impl Words {
     }
 
     fn row(&self, lines: &mut Table, pair: &Pair, axes: &[&str]) {
-        let absent = || "–".to_owned();
-        let p = |value: Option<f64>| value.map_or_else(absent, p_text);
-        let verdict = match pair.verdict {
-            Verdict::Slower => self.strong(pair.verdict.name()),
-            verdict => verdict.name().to_owned(),
-        };
-        let cells = [
-            self.clean(&case_name(pair, axes)),
-            value_text(&pair.base, pair.unit),
-            value_text(&pair.new, pair.unit),
-            pair.ratio.map_or_else(absent, |ratio| ratio_text(ratio.estimate)),
-            pair.ratio.map_or_else(absent, |ratio| interval_text(&ratio)),
-            p(pair.p_adjusted),
-            p(pair.p_same_adjusted),
-            pair.smallest_detectable.map_or_else(absent, |share| format!("{:.1} %", share * 100.0)),
-            verdict,
-        ];
+        let mut cells = pair_cells(pair, axes);
+        cells[0] = self.clean(&cells[0]);
+        if pair.verdict == Verdict::Slower {
+            cells[8] = self.strong(&cells[8]);
+        }
         lines.add_row(cells);
     }
 
     fn summary(&self, comparison: &Comparison) -> String {
-        let counts = &comparison.counts;
-        let verdicts = [
-            (counts.slower, Verdict::Slower),
-            (counts.faster, Verdict::Faster),
-            (counts.same, Verdict::Same),
-            (counts.unsure, Verdict::Unsure),
-        ];
-        let all: Vec<String> = verdicts
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, verdict)| format!("{n} {}", verdict.name()))
-            .collect();
-        let overall = comparison.overall.as_ref().map_or_else(String::new, |overall| {
-            let mean = format!("; geometric mean of new / base {}", overall_text(overall));
-            match overall.reasons.is_empty() {
-                true => mean,
-                false => format!("{mean}, which is no verdict: {}", overall.reasons.join("; ")),
-            }
-        });
-        format!("{}{}.", self.strong(&all.join(", ")), self.clean(&overall))
+        let (counts, mean) = (counts_text(comparison), self.clean(&mean_text(comparison)));
+        match mean.is_empty() {
+            true => format!("{}.", self.strong(&counts)),
+            false => format!("{}; {mean}.", self.strong(&counts)),
+        }
     }
 
     /// Why cases are unsure, each reason once.
-    fn reasons(&self, comparison: &Comparison) -> String {
+    pub(super) fn reasons(&self, comparison: &Comparison) -> Vec<String> {
         let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
         let mut known = HashMap::new();
         for pair in &comparison.pairs {
@@ -188,14 +171,15 @@ impl Words {
                 n => format!("{} and {} more: {reason}", ids[0], n - 1),
             })
         };
-        let named = self.list(found.iter().take(NAMED).map(line));
-        match found.len().saturating_sub(NAMED) {
-            0 => named,
-            more => format!("{named}\n- and {more} more reasons (-o json has all)"),
+        let mut lines: Vec<String> = found.iter().take(NAMED).map(line).collect();
+        if found.len() > NAMED {
+            lines.push(format!("and {} more reasons (-o json has all)", found.len() - NAMED));
         }
+        lines
     }
 
-    fn differences(&self, comparison: &Comparison) -> String {
+    /// What differs between the sides: its kind, and what there is to say of it.
+    pub(super) fn differences(&self, comparison: &Comparison) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         let mut by_kind: Vec<(&Difference, usize)> = Vec::new();
         for difference in &comparison.differences {
@@ -223,16 +207,14 @@ impl Words {
                 Effect::Allowed => String::new(),
                 _ => format!(" {}.", capital(&first.advice)),
             };
-            lines.push(format!(
-                "{} ({effect}): {}{more}.{advice}",
-                self.strong(first.kind.name()),
-                self.clean(&messages.join("; "))
-            ));
+            let said = self.clean(&messages.join("; "));
+            lines.push((first.kind.name(), format!("({effect}): {said}{more}.{advice}")));
         }
-        self.list(lines)
+        lines
     }
 
-    fn unpaired(&self, comparison: &Comparison) -> String {
+    /// Cases that have no partner: a line for each side that has any, and lines for some of them.
+    pub(super) fn unpaired(&self, comparison: &Comparison) -> Vec<(String, Vec<String>)> {
         let mut parts = Vec::new();
         for side in [SideName::Base, SideName::New] {
             let of_side: Vec<&Unpaired> =
@@ -258,24 +240,20 @@ impl Words {
                     ))
                 }
             };
-            let mut text = format!(
-                "{} only in the {} side:\n\n{}",
-                n_cases(of_side.len()),
-                side.name(),
-                self.list(of_side.iter().take(NAMED).map(line))
-            );
+            let mut lines: Vec<String> = of_side.iter().take(NAMED).map(line).collect();
             if of_side.len() > NAMED {
-                text += &format!("\n- and {} more (-o json has all)", of_side.len() - NAMED);
+                lines.push(format!("and {} more (-o json has all)", of_side.len() - NAMED));
             }
-            parts.push(text);
+            let title = format!("{} only in the {} side:", n_cases(of_side.len()), side.name());
+            parts.push((title, lines));
         }
-        parts.join("\n\n")
+        parts
     }
 
-    fn legend(&self, comparison: &Comparison) -> String {
+    pub(super) fn legend(&self, comparison: &Comparison) -> String {
         let word = comparison.replicate.word(2);
         let family = match comparison.n_tested {
-            1 => String::new(),
+            0 | 1 => String::new(),
             n => format!(" (Holm, {n} cases)"),
         };
         let percent = |share: f64| (share * 1e4).round() / 1e2;
@@ -293,6 +271,46 @@ impl Words {
                      `benchinf ab` measures it.";
         }
         text
+    }
+}
+
+/// The cells of a pair, under [`COMPARISON_HEADER`].
+pub(super) fn pair_cells(pair: &Pair, axes: &[&str]) -> [String; 9] {
+    let absent = || "–".to_owned();
+    let p = |value: Option<f64>| value.map_or_else(absent, p_text);
+    [
+        case_name(pair, axes),
+        value_text(&pair.base, pair.unit),
+        value_text(&pair.new, pair.unit),
+        pair.ratio.map_or_else(absent, |ratio| ratio_text(ratio.estimate)),
+        pair.ratio.map_or_else(absent, |ratio| interval_text(&ratio)),
+        p(pair.p_adjusted),
+        p(pair.p_same_adjusted),
+        pair.smallest_detectable.map_or_else(absent, |share| format!("{:.1} %", share * 100.0)),
+        pair.verdict.name().to_owned(),
+    ]
+}
+
+/// How many cases have which verdict.
+pub(super) fn counts_text(comparison: &Comparison) -> String {
+    let counts = &comparison.counts;
+    let verdicts = [
+        (counts.slower, Verdict::Slower),
+        (counts.faster, Verdict::Faster),
+        (counts.same, Verdict::Same),
+        (counts.unsure, Verdict::Unsure),
+    ];
+    let all = verdicts.iter().filter(|(n, _)| *n > 0);
+    all.map(|(n, verdict)| format!("{n} {}", verdict.name())).collect::<Vec<_>>().join(", ")
+}
+
+/// The geometric mean, and what is to be said of it; empty without one.
+pub(super) fn mean_text(comparison: &Comparison) -> String {
+    let Some(overall) = &comparison.overall else { return String::new() };
+    let mean = format!("geometric mean of new / base {}", overall_text(overall));
+    match overall.reasons.is_empty() {
+        true => mean,
+        false => format!("{mean}, which is no verdict: {}", overall.reasons.join("; ")),
     }
 }
 
@@ -317,7 +335,7 @@ fn capital(text: &str) -> String {
 }
 
 /// The interval, where there is one: two single values have none.
-pub(super) fn interval_text(ratio: &Ratio) -> String {
+fn interval_text(ratio: &Ratio) -> String {
     match ratio.coverage > 0.0 {
         true => format!("[{}, {}]", ratio_text(ratio.lower), ratio_text(ratio.upper)),
         false => "–".into(),
@@ -325,7 +343,7 @@ pub(super) fn interval_text(ratio: &Ratio) -> String {
 }
 
 /// A ratio as people read it; what is far from 1 has an exponent.
-pub(super) fn ratio_text(ratio: f64) -> String {
+fn ratio_text(ratio: f64) -> String {
     match ratio {
         r if (0.001..1e4).contains(&r) => format!("{r:.3}"),
         r => format!("{r:.2e}"),
@@ -333,7 +351,7 @@ pub(super) fn ratio_text(ratio: f64) -> String {
 }
 
 /// The geometric mean with its interval and what that covers.
-pub(super) fn overall_text(overall: &Overall) -> String {
+fn overall_text(overall: &Overall) -> String {
     let Ratio { estimate, coverage, .. } = overall.ratio;
     let estimate = ratio_text(estimate);
     match coverage > 0.0 {
@@ -362,7 +380,7 @@ fn value_text(sample: &Sample, unit: Unit) -> String {
 }
 
 /// The axes that tell cases from each other.
-fn telling_axes(pairs: &[Pair]) -> Vec<&str> {
+pub(super) fn telling_axes(pairs: &[Pair]) -> Vec<&str> {
     let Some(first) = pairs.first() else { return Vec::new() };
     let differs = |idx: &usize| {
         pairs.iter().any(|pair| pair.axes.get(*idx).is_none_or(|axis| *axis != first.axes[*idx]))
