@@ -91,7 +91,7 @@ fn every_setting_of_llama_bench_tells_cases_apart() {
         // Two runs that differ in one setting are two cases, whose ids say in which.
         let sandbox = Sandbox::new();
         std::fs::write(sandbox.path("a"), &text).unwrap();
-        std::fs::write(sandbox.path("b"), text.replace("layer", "row")).unwrap();
+        std::fs::write(sandbox.path("b"), text.replace("\"layer\"", "\"row\"")).unwrap();
         let both = import::import(&[sandbox.path("a"), sandbox.path("b")], None, None).unwrap();
         let ids: Vec<&str> = both.cases.iter().map(|case| case.id.as_str()).collect();
         assert!(ids[0].ends_with("pp512@d0/split_mode=layer"), "{ids:?}");
