@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::compare::judge::ERROR_RATE;
-use crate::compare::rank;
+use crate::compare::{Asked, rank};
 use crate::error::{Error, Result};
 use crate::result;
 use crate::result::file::OutcomeFile;
@@ -32,6 +32,19 @@ const LOOKS_BEFORE_KILL: u32 = 250;
 const TAKEN_FLAGS: [&str; 6] =
     ["--out", "--resume", "--dry-run", "--save-baseline", "--baseline", "--force"];
 
+/// Axes, and the flags of `benchinf run` that name them.
+const AXIS_FLAGS: [(&str, &[&str]); 9] = [
+    ("model", &["-m", "--model"]),
+    ("dtype", &["--dtype"]),
+    ("device", &["--device"]),
+    ("kernels", &["--kernels"]),
+    ("n_threads", &["-t", "--threads"]),
+    ("n_prompt", &["-p", "--n-prompt", "--input-len", "--isl", "-pg", "--pg"]),
+    ("n_gen", &["-n", "--n-gen", "--output-len", "--osl", "-pg", "--pg"]),
+    ("n_depth", &["-d", "--n-depth"]),
+    ("batch_size", &["-b", "--batch-size"]),
+];
+
 /// One of the two sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arm {
@@ -41,6 +54,31 @@ pub struct Arm {
     pub program: PathBuf,
     /// Arguments of `benchinf run`.
     pub args: Vec<OsString>,
+}
+
+/// Which axes the arms were told to differ in. Arms of one program differ in nothing but what they
+/// were told; two programs may have other defaults.
+pub fn asked(arms: &[Arm; 2]) -> Asked {
+    if arms[0].program == arms[1].program {
+        return Asked::All;
+    }
+    let names = |arm: &Arm, flags: &[&str]| {
+        let mut args = arm.args.iter().filter_map(|arg| arg.to_str());
+        args.any(|arg| flags.iter().any(|flag| names(arg, flag)))
+    };
+    let by_both = AXIS_FLAGS.into_iter().filter(|(_, f)| arms.iter().all(|arm| names(arm, f)));
+    Asked::Named(by_both.map(|(axis, _)| axis).collect())
+}
+
+/// Whether an argument is that flag, with or without its value.
+fn names(arg: &str, flag: &str) -> bool {
+    match arg.strip_prefix(flag) {
+        Some("") => true,
+        Some(rest) if flag.starts_with("--") => rest.starts_with('='),
+        // `-p16`, but not `-pg`.
+        Some(rest) => rest.starts_with(|c: char| c == '=' || flag == "-m" || c.is_ascii_digit()),
+        None => false,
+    }
 }
 
 /// How many sessions each arm has.
@@ -86,9 +124,6 @@ pub fn turn(n: usize) -> usize {
 /// # Errors
 /// [`Error::ArmArguments`].
 pub fn check_args(flag: &'static str, args: &[String]) -> Result<()> {
-    let names = |arg: &str, taken: &str| {
-        arg == taken || arg.strip_prefix(taken).is_some_and(|rest| rest.starts_with('='))
-    };
     match args.iter().find(|arg| TAKEN_FLAGS.iter().any(|taken| names(arg, taken))) {
         Some(arg) => Err(Error::ArmArguments {
             flag,
@@ -101,14 +136,16 @@ pub fn check_args(flag: &'static str, args: &[String]) -> Result<()> {
 /// Measures both arms in turns and gives their result files, which lie in `directory`.
 ///
 /// # Errors
-/// [`Error::ArmFailed`] if a session leaves no result, [`Error::Interrupted`], or that a file is
-/// in the way.
+/// [`Error::ArmFailed`] if a session leaves no result, [`Error::Interrupted`], that a file is in the
+/// way, or what `check` says of the first file of both arms: that they have nothing in common, for
+/// instance.
 pub fn measure(
     arms: &[Arm; 2],
     sessions: Sessions,
     directory: &Path,
     interrupted: &AtomicBool,
     watch: &mut dyn FnMut(Begun),
+    check: &dyn Fn(&[Vec<PathBuf>; 2]) -> Result<()>,
 ) -> Result<[Vec<PathBuf>; 2]> {
     std::fs::create_dir_all(directory).map_err(Error::write(directory))?;
     let mut files: [Vec<PathBuf>; 2] = Default::default();
@@ -129,8 +166,26 @@ pub fn measure(
         }
         files[arm_idx].push(path);
         n += 1;
+        if n == 2 {
+            // Before the time of all others is spent.
+            check(&files)?;
+        }
     }
     Ok(files)
+}
+
+/// One session of an arm, whose file is of use for nothing but a look at its cases.
+///
+/// # Errors
+/// As [`measure`].
+pub fn rehearse(arm: &Arm, path: &Path, interrupted: &AtomicBool) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(Error::write(directory))?;
+    }
+    if path.exists() {
+        return Err(Error::OutputExists { path: path.to_owned() });
+    }
+    session(arm, path, interrupted)
 }
 
 /// Cases that were measured.
@@ -251,6 +306,28 @@ mod tests {
             assert_eq!(Sessions::Enough.of_each(n_cases), n, "{n_cases}");
         }
         assert_eq!(Sessions::Exactly(4).of_each(20), 4);
+    }
+
+    #[test]
+    fn axes_are_asked_for_where_both_arms_name_them() {
+        let arm = |program: &str, args: &str| Arm {
+            name: "base",
+            program: program.into(),
+            args: args.split_whitespace().map(OsString::from).collect(),
+        };
+        for (base, new, axes) in [
+            ("--dtype f32", "--dtype=bf16", &["dtype"][..]),
+            ("--dtype f32", "", &[]),
+            ("--dtypes f32", "--dtype bf16", &[]),
+            ("-m tiny -p16 -n 0", "-mtiny --isl 16 -n8", &["model", "n_gen", "n_prompt"]),
+            ("-pg 8,8", "-pg 8,8", &["n_gen", "n_prompt"]),
+            ("-pg 8,8", "-p 8", &["n_prompt"]),
+            ("-t 1 -d 0 -b 1", "-t2 -d1 -b2", &["batch_size", "n_depth", "n_threads"]),
+        ] {
+            let asked_for = asked(&[arm("a", base), arm("b", new)]);
+            assert_eq!(asked_for, Asked::Named(axes.iter().copied().collect()), "{base} | {new}");
+        }
+        assert_eq!(asked(&[arm("a", ""), arm("a", "--dtype f32")]), Asked::All);
     }
 
     #[test]

@@ -292,9 +292,10 @@ pub enum Error {
         problem: String,
     },
 
-    /// Cases of one side cannot be told apart without the axes of `--across`.
+    /// Cases of one side cannot be told apart by the axes that they are paired by.
     #[error(
-        "--across {across}: without it, {first} and {other} of the {side} side are the same case"
+        "{first} and {other} of the {side} side are the same case{}: leave one of them out",
+        if across.is_empty() { String::new() } else { format!(" without {across}") }
     )]
     AmbiguousPair {
         /// The side.
@@ -303,7 +304,7 @@ pub enum Error {
         first: String,
         /// Another one.
         other: String,
-        /// The axes.
+        /// The axes that are left out; empty where there are none.
         across: String,
     },
 

@@ -78,7 +78,12 @@ impl std::fmt::Display for Bytes {
 }
 
 /// A duration with the prefix that leaves one to three digits before the point: `17.3 ms`.
+/// Of years nobody counts the seconds.
 pub fn duration_text(ns: u64) -> String {
+    const YEAR_NS: u64 = 31_557_600_000_000_000;
+    if ns > 30 * YEAR_NS {
+        return "> 30 years".into();
+    }
     const STEPS: [(f64, &str); 4] = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
     let value = ns as f64;
     let (step, unit) = STEPS.into_iter().find(|(step, _)| value >= *step).unwrap_or((1.0, "ns"));
@@ -143,6 +148,7 @@ mod tests {
             (1_500, "1.50 µs"),
             (12_340_000, "12.3 ms"),
             (2_000_000_000, "2.00 s"),
+            (u64::MAX, "> 30 years"),
         ] {
             assert_eq!(duration_text(ns), text);
         }

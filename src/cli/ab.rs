@@ -10,7 +10,7 @@ use clap::value_parser;
 use super::compare::{ComparisonOutput, JudgingArgs};
 use super::infer::with_long_requests;
 use crate::ab::{self, Arm, Begun, Sessions};
-use crate::compare::{self, Across, Comparison, DifferenceKind, Replicate};
+use crate::compare::{self, Across, Comparison, DifferenceKind, Options, Replicate};
 use crate::error::{Error, Result};
 use crate::report::{ComparisonFormat, render_comparison};
 
@@ -79,9 +79,17 @@ pub(super) fn run(args: AbArgs) -> Result<ExitCode> {
     let interrupted = super::interrupt::stop_on_ctrl_c()?;
     let format = ComparisonFormat::from(args.output);
     if args.noise_floor {
+        let directory = directory.join("noise-floor");
+        // Whether the arms have anything in common should not wait for the noise floor.
+        let rehearsed = [&base, &new].map(|arm| directory.join(format!("{}-0.json", arm.name)));
+        for (arm, path) in [&base, &new].into_iter().zip(&rehearsed) {
+            tell(&args, &format!("rehearsal: {}", arm.name));
+            ab::rehearse(arm, path, &interrupted)?;
+        }
+        let options = options(&args, &[base.clone(), new.clone()]);
+        check(&rehearsed.map(|path| vec![path]), &options)?;
         let again = Arm { name: "again", ..base.clone() };
-        let floor =
-            session(&args, [base.clone(), again], &directory.join("noise-floor"), &interrupted)?;
+        let floor = session(&args, [base.clone(), again], &directory, &interrupted)?;
         tell_noise_floor(&floor, format)?;
     }
     let comparison = session(&args, [base, new], directory, &interrupted)?;
@@ -121,11 +129,11 @@ fn session(
 ) -> Result<Comparison> {
     let sessions = args.sessions.map_or(Sessions::Enough, |n| Sessions::Exactly(n as usize));
     let mut watch = |begun: Begun| {
-        if !args.quiet {
-            super::say(&format!("session {} of {}: {}", begun.n, begun.of, begun.arm));
-        }
+        tell(args, &format!("session {} of {}: {}", begun.n, begun.of, begun.arm));
     };
-    let [base, new] = ab::measure(&arms, sessions, directory, interrupted, &mut watch)?;
+    let options = options(args, &arms);
+    let check = |files: &[Vec<PathBuf>; 2]| check(files, &options);
+    let [base, new] = ab::measure(&arms, sessions, directory, interrupted, &mut watch, &check)?;
     let (mut base, mut new) = compare::read_sides(&base, &new)?;
     if args.out_dir.is_none() {
         // Where they lay is of no use to anyone: they are gone when the comparison is read.
@@ -133,14 +141,30 @@ fn session(
             input.path = input.path.file_name().map_or_else(PathBuf::new, PathBuf::from);
         }
     }
+    compare::compare(&base, &new, &options)
+}
+
+fn options(args: &AbArgs, arms: &[Arm; 2]) -> Options {
     // What the arms were told to differ in is what is compared.
-    let mut options = args.judging.options(Across::Constant);
+    let mut options = args.judging.options(Across::Constant(ab::asked(arms)));
     // Also of a single session, whose rounds would know nothing of the next one's.
     options.replicate = Some(Replicate::Run);
     if arms[0].program != arms[1].program {
         options.allowed.insert(DifferenceKind::Tool);
     }
-    compare::compare(&base, &new, &options)
+    options
+}
+
+/// That files of both arms have something in common.
+fn check([base, new]: &[Vec<PathBuf>; 2], options: &Options) -> Result<()> {
+    let (base, new) = compare::read_sides(base, new)?;
+    compare::compare(&base, &new, options).map(drop)
+}
+
+fn tell(args: &AbArgs, line: &str) {
+    if !args.quiet {
+        super::say(line);
+    }
 }
 
 /// The base against itself. Only one comparison is JSON, so the other goes to people.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::compare::VerdictArgs;
 use super::infer::{LogitsArgs, ProbeArgs, RunArgs};
 use crate::import::Tool;
 use crate::report::Format;
@@ -96,9 +97,16 @@ pub(super) struct ReportArgs {
     #[arg(value_name = "RESULT", required = true)]
     pub(super) results: Vec<PathBuf>,
 
-    /// Result files of the other side: the page shows both.
+    /// Result files of the other side: the page shows both, and says what `benchinf compare` does.
     #[arg(long, value_name = "NEW", num_args = 1.., requires = "html")]
     pub(super) with: Vec<PathBuf>,
+
+    /// Axes that differ between the sides on purpose, as `benchinf compare` has them.
+    #[arg(long, value_name = "AXIS", value_delimiter = ',', requires = "with")]
+    pub(super) across: Vec<String>,
+
+    #[command(flatten, next_help_heading = "Two sides")]
+    pub(super) verdicts: VerdictArgs,
 
     /// What standard output shows; Markdown, unless something goes to a file.
     #[arg(short, long, alias = "format", value_name = "FORMAT", value_enum)]

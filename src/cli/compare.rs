@@ -46,6 +46,17 @@ pub(super) struct CompareArgs {
 /// How verdicts are reached, and what follows from them.
 #[derive(Debug, clap::Args)]
 pub(super) struct JudgingArgs {
+    #[command(flatten)]
+    verdicts: VerdictArgs,
+
+    /// Which verdicts make the exit status other than 0.
+    #[arg(long, value_name = "VERDICT", value_enum, default_value = "slower")]
+    fail_on: FailOn,
+}
+
+/// How verdicts are reached.
+#[derive(Debug, clap::Args)]
+pub(super) struct VerdictArgs {
     /// What is compared: throughput, or the mean of prefill_pass, decode_step, ttft, tpot, itl or
     /// e2el.
     #[arg(long, value_name = "NAME", default_value = "throughput")]
@@ -62,10 +73,6 @@ pub(super) struct JudgingArgs {
     /// Give verdicts on altered files too.
     #[arg(long)]
     allow_altered: bool,
-
-    /// Which verdicts make the exit status other than 0.
-    #[arg(long, value_name = "VERDICT", value_enum, default_value = "slower")]
-    fail_on: FailOn,
 }
 
 /// What may differ.
@@ -89,6 +96,8 @@ enum Allowance {
     Load,
     /// Debug builds.
     Debug,
+    /// Axes that nobody named, or that one side does not tell.
+    Axes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -133,11 +142,12 @@ impl From<Allowance> for DifferenceKind {
             Allowance::Throttling => DifferenceKind::Throttling,
             Allowance::Load => DifferenceKind::Load,
             Allowance::Debug => DifferenceKind::Debug,
+            Allowance::Axes => DifferenceKind::Axes,
         }
     }
 }
 
-impl JudgingArgs {
+impl VerdictArgs {
     pub(super) fn options(&self, across: Across) -> Options {
         let mut allowed: std::collections::BTreeSet<DifferenceKind> =
             self.allow.iter().map(|allowance| (*allowance).into()).collect();
@@ -145,6 +155,12 @@ impl JudgingArgs {
             allowed.insert(DifferenceKind::Altered);
         }
         Options { metric: self.metric, margin: self.margin, allowed, across, replicate: None }
+    }
+}
+
+impl JudgingArgs {
+    pub(super) fn options(&self, across: Across) -> Options {
+        self.verdicts.options(across)
     }
 
     /// The exit status that the verdicts ask for.

@@ -4,39 +4,61 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::args::{OutputFormat, ReportArgs};
+use crate::compare::{self, Across, Input, Options};
 use crate::error::Result;
-use crate::report::{self, Format, NamedReading};
-use crate::result::{self, AnyReading, Destination, Verdict};
+use crate::report::{self, Format, NamedReading, OtherSide};
+use crate::result::{AnyReading, Destination, Verdict};
 
 pub(super) fn run(args: ReportArgs) -> Result<ExitCode> {
     // Before anything is read: who forgot --force should not wait for that.
     let place =
         |path: Option<PathBuf>| path.map(|path| Destination::named(path, args.force)).transpose();
     let (html, md, csv) = (place(args.html)?, place(args.md)?, place(args.csv)?);
-    let base = read_all(&args.results)?;
-    let with = read_all(&args.with)?;
+    let names = [&args.results, &args.with].map(|paths| names(paths));
+    let base = read_all(&args.results, &names[0])?;
+    let with = read_all(&args.with, &names[1])?;
+    if let Some(place) = &html {
+        write(place, &page(&base, &with, &args.verdicts.options(Across::Named(args.across))))?;
+    }
+    let all: Vec<AnyReading> = base.into_iter().chain(with).map(|input| input.reading).collect();
     for (place, format) in [(&md, Format::Md), (&csv, Format::Csv)] {
         let Some(place) = place else { continue };
-        write(place, &report::render_read(&base, format)?)?;
-    }
-    if let Some(place) = &html {
-        let names = [names(&args.results), names(&args.with)];
-        write(place, &report::page(&named(&names[0], &base), &named(&names[1], &with)))?;
+        write(place, &report::render_read(&all, format)?)?;
     }
     let goes_to_files = [&html, &md, &csv].into_iter().any(Option::is_some);
     if let Some(format) = args.output.or((!goes_to_files).then_some(OutputFormat::Md)) {
         super::print_report(
             format.into(),
-            |format| report::render_read(&base, format),
-            || report::render_read_for_terminal(&base),
+            |format| report::render_read(&all, format),
+            || report::render_read_for_terminal(&all),
         )?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_all(paths: &[PathBuf]) -> Result<Vec<AnyReading>> {
-    let readings = paths.iter().map(|path| result::read_any(path)).collect::<Result<Vec<_>>>()?;
-    for (path, reading) in paths.iter().zip(&readings) {
+/// One page of all files; of two sides with what a comparison says of them.
+fn page(base: &[Input], with: &[Input], options: &Options) -> String {
+    let names: Vec<String> =
+        base.iter().chain(with).map(|input| input.path.display().to_string()).collect();
+    let named: Vec<NamedReading> = names
+        .iter()
+        .zip(base.iter().chain(with))
+        .map(|(name, input)| NamedReading { name, reading: &input.reading })
+        .collect();
+    let (of_base, of_new) = named.split_at(base.len());
+    if with.is_empty() {
+        return report::page(of_base, None);
+    }
+    let compared = compare::compare(base, with, options).map_err(|error| error.to_string());
+    let comparison = compared.as_ref().map_err(String::as_str);
+    report::page(of_base, Some(OtherSide { files: of_new, comparison }))
+}
+
+/// Reads files, and says what is wrong with them; in texts they go by the names given.
+fn read_all(paths: &[PathBuf], names: &[String]) -> Result<Vec<Input>> {
+    let inputs = paths.iter().map(|path| Input::read(path)).collect::<Result<Vec<_>>>()?;
+    for (path, input) in paths.iter().zip(&inputs) {
+        let reading = &input.reading;
         let doubt = match reading.verdict() {
             Verdict::Intact { .. } => continue,
             Verdict::Altered { records } => {
@@ -47,7 +69,8 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<AnyReading>> {
         };
         super::say(&format!("warning: {}: {doubt}; see `benchinf verify`", path.display()));
     }
-    Ok(readings)
+    let called = inputs.into_iter().zip(names);
+    Ok(called.map(|(input, name)| Input { path: name.into(), ..input }).collect())
 }
 
 /// What the page calls the files: their names without directories, which are nobody's business,
@@ -64,11 +87,6 @@ fn names(paths: &[PathBuf]) -> Vec<String> {
         false => path.display().to_string(),
     };
     paths.iter().zip(&all).map(of).collect()
-}
-
-fn named<'a>(names: &'a [String], readings: &'a [AnyReading]) -> Vec<NamedReading<'a>> {
-    let of = |(name, reading): (&'a String, &'a AnyReading)| NamedReading { name, reading };
-    names.iter().zip(readings).map(of).collect()
 }
 
 fn write(place: &Destination, text: &str) -> Result<()> {

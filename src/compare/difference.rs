@@ -24,7 +24,8 @@ const N_READINGS: usize = 128;
 const PASSING: [&str; 3] = ["load_average_1min", "memory_available_bytes", "clock_resolution_ns"];
 
 /// Kinds that never make a verdict `unsure`, and so need no leave.
-const NOTED: [DifferenceKind; 2] = [DifferenceKind::InjectedSlowdown, DifferenceKind::Unfinished];
+const NOTED: [DifferenceKind; 3] =
+    [DifferenceKind::Imported, DifferenceKind::InjectedSlowdown, DifferenceKind::Unfinished];
 
 /// All differences, and how much of a ratio of rates clocks could explain, as its logarithm.
 pub(super) struct Differences {
@@ -32,15 +33,21 @@ pub(super) struct Differences {
     pub explained_by_clocks: f64,
 }
 
+/// What is compared, and how.
+pub(super) struct Compared<'a> {
+    pub base: &'a [Input],
+    pub new: &'a [Input],
+    /// Axes that pairing leaves out.
+    pub across: &'a [String],
+    /// What of that nobody asked for, in sentences.
+    pub unasked: Vec<String>,
+    pub allowed: &'a BTreeSet<DifferenceKind>,
+}
+
 /// Looks for everything that differs. The first file of the base is what all others are held
 /// against, so that files of one side that differ among themselves are found as well.
-pub(super) fn find(
-    base: &[Input],
-    new: &[Input],
-    across: &[String],
-    allowed: &BTreeSet<DifferenceKind>,
-    sums: &mut RankSums,
-) -> Differences {
+pub(super) fn find(compared: Compared, sums: &mut RankSums) -> Differences {
+    let Compared { base, new, across, unasked, allowed } = compared;
     let mut found = Found { all: Vec::new(), allowed };
     let sides =
         || base.iter().map(|i| (SideName::Base, i)).chain(new.iter().map(|i| (SideName::New, i)));
@@ -48,11 +55,15 @@ pub(super) fn find(
         found.doubts(side, input);
     }
     found.same_runs(base, new);
+    unasked.into_iter().for_each(|message| found.add(DifferenceKind::Axes, message));
     let Some((_, first)) = sides().next() else {
         return Differences { all: Vec::new(), explained_by_clocks: 0.0 };
     };
     for (side, input) in sides().skip(1) {
-        found.unlike(first.file(), side, input.file(), across);
+        match (first.measured(), input.measured()) {
+            (Some(ours), Some(theirs)) => found.unlike(ours, side, theirs, across),
+            _ => found.unlike_told(first, side, input),
+        }
     }
     found.load(base, new);
     let explained_by_clocks = found.clocks(base, new, sums);
@@ -75,7 +86,7 @@ impl Found<'_> {
     }
 
     fn add_as(&mut self, kind: DifferenceKind, effect: Effect, message: String) {
-        let advice = advice(kind).to_owned();
+        let advice = kind.advice().to_owned();
         let difference = Difference { kind, effect, message, advice };
         // Files that differ from the first in the same way are one finding.
         if !self.all.contains(&difference) {
@@ -85,8 +96,8 @@ impl Found<'_> {
 
     /// What casts doubt on one file alone.
     fn doubts(&mut self, side: SideName, input: &Input) {
-        let (side, name, file) = (side.name(), input.name(), input.file());
-        match (input.integrity(), &input.reading.verdict) {
+        let (side, name) = (side.name(), input.name());
+        match (input.integrity(), input.reading.verdict()) {
             (Integrity::Intact, _) => {}
             (Integrity::NoDigests, _) => self.add_as(
                 DifferenceKind::Altered,
@@ -106,6 +117,20 @@ impl Found<'_> {
                 format!("{side}: the digests of {name} cannot be read"),
             ),
         }
+        if let Some(file) = input.imported() {
+            self.add(
+                DifferenceKind::Imported,
+                format!(
+                    "{side}: {name} was imported from {}, which tells nothing of system, clocks, load \
+                     and throttling",
+                    input.tool_text()
+                ),
+            );
+            for remark in file.remarks() {
+                self.add(DifferenceKind::Imported, format!("{side}: {remark}"));
+            }
+        }
+        let Some(file) = input.measured() else { return };
         if file.tool.debug_build {
             self.add(
                 DifferenceKind::Debug,
@@ -143,6 +168,44 @@ impl Found<'_> {
         for id in new.iter().flat_map(Input::run_ids).filter(|id| of_base.contains(id)) {
             let message = format!("run {id} is on both sides, and cannot differ from itself");
             self.add(DifferenceKind::SameRun, message);
+        }
+    }
+
+    /// The same where one of them is another tool's. It tells so little that what is not told may be
+    /// anything.
+    fn unlike_told(&mut self, first: &Input, side: SideName, other: &Input) {
+        let of = other_side(side);
+        let (ours, theirs) = (first.tool_text(), other.tool_text());
+        if ours != theirs {
+            let message = format!("`{ours}` measured the base, and `{theirs}` {of}");
+            self.add(DifferenceKind::Tool, message);
+        } else if !first.tells_version() {
+            let tools: Vec<&str> = first.tools().into_iter().collect();
+            let message =
+                format!("no version of {} is told, so that it may be any", tools.join(", "));
+            self.add(DifferenceKind::Tool, message);
+        }
+        // Beside our own files, which name the processor, what else another tool names is left out.
+        let is_processor_alone = first.measured().is_some() || other.measured().is_some();
+        let name = |input: &Input| {
+            let machine = input.machine()?;
+            Some(match is_processor_alone {
+                true => machine.split(';').next().unwrap_or_default().trim().to_owned(),
+                false => machine,
+            })
+        };
+        match (name(first), name(other)) {
+            (Some(ours), Some(theirs)) if ours == theirs => {}
+            (Some(ours), Some(theirs)) => self.add(
+                DifferenceKind::Machine,
+                format!("the machine is `{ours}` in the base and `{theirs}` in {of}"),
+            ),
+            (ours, _) => {
+                let untold = if ours.is_none() { first } else { other };
+                let message =
+                    format!("{} does not tell the machine, so that it may be any", untold.name());
+                self.add(DifferenceKind::Machine, message);
+            }
         }
     }
 
@@ -218,7 +281,7 @@ impl Found<'_> {
             ("the hypervisor's other guests", |c| c.steal_share),
         ] {
             let mean = |inputs: &[Input]| {
-                let all = inputs.iter().flat_map(|input| conditions(input.file()));
+                let all = inputs.iter().filter_map(Input::measured).flat_map(conditions);
                 stats::mean(&all.filter_map(share).collect::<Vec<_>>())
             };
             let Some((before, after)) = mean(base).zip(mean(new)) else { continue };
@@ -279,7 +342,8 @@ fn conditions(file: &ResultFile) -> impl Iterator<Item = &ConditionsFile> {
 fn speeds(inputs: &[Input]) -> Vec<f64> {
     let all: Vec<f64> = inputs
         .iter()
-        .flat_map(|input| conditions(input.file()))
+        .filter_map(Input::measured)
+        .flat_map(conditions)
         .flat_map(|c| {
             stats::max(
                 &[c.core_speed_before_per_s, c.core_speed_after_per_s]
@@ -291,6 +355,14 @@ fn speeds(inputs: &[Input]) -> Vec<f64> {
         .collect();
     let step = all.len().div_ceil(N_READINGS).max(1);
     all.into_iter().step_by(step).collect()
+}
+
+/// Whose a file is that is held against the first of the base.
+fn other_side(side: SideName) -> &'static str {
+    match side {
+        SideName::Base => "another file of the base",
+        SideName::New => "the new side",
+    }
 }
 
 /// A key in which two values differ.
@@ -307,10 +379,7 @@ impl Unlike {
     }
 
     fn message(&self, side: SideName) -> String {
-        let of = match side {
-            SideName::Base => "another file of the base",
-            SideName::New => "the new side",
-        };
+        let of = other_side(side);
         let [first, other] = [&self.first, &self.other].map(value_text);
         format!("{} is {first} in the base and {other} in {of}", self.path)
     }
@@ -351,41 +420,5 @@ fn value_text(value: &Value) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
-    }
-}
-
-fn advice(kind: DifferenceKind) -> &'static str {
-    match kind {
-        DifferenceKind::Altered => {
-            "use the file that the run wrote, or allow it with --allow-altered"
-        }
-        DifferenceKind::SameRun => "name another run, or measure again",
-        DifferenceKind::Debug => "build with --release, or allow it with --allow debug",
-        DifferenceKind::InjectedSlowdown => "this is a trial of the comparison and no measurement",
-        DifferenceKind::Machine => {
-            "measure both sides on one machine, or allow it with --allow machine if that is what you compare"
-        }
-        DifferenceKind::System => {
-            "measure both sides under one system, or allow it with --allow system if that is what you compare"
-        }
-        DifferenceKind::Tool => {
-            "measure both sides with one build, or allow it with --allow tool if that is what you compare"
-        }
-        DifferenceKind::Settings => "measure both sides alike, or allow it with --allow settings",
-        DifferenceKind::Model => {
-            "give both sides one model, or allow it with --allow model if that is what you compare"
-        }
-        DifferenceKind::Clocks => {
-            "fix the frequency and measure both sides in turns (`benchinf ab`), or allow it with \
-             --allow clocks"
-        }
-        DifferenceKind::Throttling => {
-            "improve cooling or lower the power target, or allow it with --allow throttling"
-        }
-        DifferenceKind::Load => {
-            "stop other programs and measure both sides in turns (`benchinf ab`), or allow it with \
-             --allow load"
-        }
-        DifferenceKind::Unfinished => "go on with `benchinf run --resume`, or give it more time",
     }
 }

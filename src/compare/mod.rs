@@ -11,20 +11,23 @@ pub mod rank;
 pub mod record;
 mod side;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
+use crate::result::file::AxesFile;
+use difference::Compared;
 use judge::{ERROR_RATE, Finding, Judgement, Samples};
 use pairing::Pairing;
 use rank::RankSums;
-use side::Item;
+use side::{Beside, Item, Moment, Taken};
 
 pub use metric::Metric;
 pub use record::{Comparison, DifferenceKind, Replicate, Verdict, schema};
 pub use side::{Input, read_sides};
 
 use record::{
-    Axis, Better, Counts, Difference, Effect, FORMAT_VERSION, Pair, Ratio, SideName, Unpaired,
+    Axis, AxisChange, Better, Counts, Difference, Effect, FORMAT_VERSION, Overall, Pair, Ratio,
+    SideName, Unpaired,
 };
 
 /// Changes below this share are of no interest unless the user says otherwise.
@@ -50,9 +53,18 @@ pub struct Options {
 pub enum Across {
     /// Those of these names.
     Named(Vec<String>),
-    /// Those that have one value on each side, and not the same: what two arms were told to
-    /// differ in.
-    Constant,
+    /// Those that have one value on each side, and not the same: what two arms differ in.
+    Constant(Asked),
+}
+
+/// Which of those axes the arms were told to differ in. Others may come from defaults that changed
+/// from one build to the next, and cost the verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Every one: nothing but the arguments of the arms differs.
+    All,
+    /// Those that each arm names.
+    Named(BTreeSet<&'static str>),
 }
 
 impl Default for Options {
@@ -80,20 +92,39 @@ pub fn compare(base: &[Input], new: &[Input], options: &Options) -> Result<Compa
     let of_files = if n_runs > 1 { Replicate::Run } else { Replicate::Round };
     let replicate = options.replicate.unwrap_or(of_files);
     let of_cases = side::has_cases(base) || side::has_cases(new);
-    let items = |inputs| side::items(inputs, of_cases, options.metric, replicate);
-    let (base_items, new_items) = (items(base), items(new));
-    let across = match &options.across {
+    let beside = Beside::of(base, new);
+    let taken = Taken { of_cases, metric: options.metric, replicate, beside };
+    let (mut base_items, mut new_items) = (side::items(base, taken), side::items(new, taken));
+    let untold = match beside {
+        Beside::Nothing => Vec::new(),
+        Beside::Measured | Beside::Imported => side::align(&mut base_items, &mut new_items),
+    };
+    let mut across = match &options.across {
         Across::Named(axes) => axes.clone(),
-        Across::Constant => pairing::constant_changes(&base_items, &new_items),
+        Across::Constant(_) => pairing::constant_changes(&base_items, &new_items),
     };
     pairing::check_axes(&base_items, &across)?;
+    if are_of_other_tools(base, new) && pairing::has_axis(&base_items, KERNELS) {
+        // Whoever names files of two tools compares what computed.
+        across.extend((!across.iter().any(|axis| axis == KERNELS)).then(|| KERNELS.to_owned()));
+    }
+    let across_changes = pairing::changes(&base_items, &new_items, &across);
     let Pairing { pairs, unpaired } = pairing::pair(&base_items, &new_items, &across)?;
     let pairs: Vec<(&Item, &Item)> =
         pairs.into_iter().map(|(b, n)| (&base_items[b], &new_items[n])).collect();
     check_any(&pairs, &unpaired, options.metric)?;
 
+    let mut unasked = unasked(&across_changes, &options.across);
+    unasked.extend(untold.iter().map(|untold| {
+        format!(
+            "only the {} side tells {}: cases are paired without",
+            untold.told_by.name(),
+            untold.axes.join(", ")
+        )
+    }));
     let mut sums = RankSums::default();
-    let differences = difference::find(base, new, &across, &options.allowed, &mut sums);
+    let compared = Compared { base, new, across: &across, unasked, allowed: &options.allowed };
+    let differences = difference::find(compared, &mut sums);
     let explained = match options.metric.better() {
         Better::Higher => differences.explained_by_clocks,
         Better::Lower => -differences.explained_by_clocks,
@@ -117,35 +148,46 @@ pub fn compare(base: &[Input], new: &[Input], options: &Options) -> Result<Compa
         n_tested,
         base: side::describe(base),
         new: side::describe(new),
-        across: pairing::changes(&base_items, &new_items, &across),
+        across: across_changes,
         counts: counts(&pairs_of_record),
-        overall: overall(&family, &mut sums),
+        overall: overall(&pairs, &differences.all, &mut sums),
         differences: differences.all,
         pairs: pairs_of_record,
         unpaired,
     })
 }
 
+/// That cases which are about to be measured have partners in the base, so that nobody measures for a
+/// comparison that there cannot be.
+///
+/// # Errors
+/// [`Error::NothingToCompare`], naming the nearest case.
+pub fn check_planned(base: &[Input], planned: &[AxesFile]) -> Result<()> {
+    if planned.is_empty() && !side::has_cases(base) {
+        // Probes: every machine has the same.
+        return Ok(());
+    }
+    let beside = match Beside::of(base, &[]) {
+        Beside::Nothing => Beside::Nothing,
+        Beside::Measured | Beside::Imported => Beside::Measured,
+    };
+    let metric = Metric::default();
+    let taken = Taken { of_cases: true, metric, replicate: Replicate::Round, beside };
+    let mut base_items = side::items(base, taken);
+    let mut new_items: Vec<Item> = planned.iter().map(|axes| Item::planned(axes, beside)).collect();
+    let mut across = Vec::new();
+    if beside != Beside::Nothing {
+        side::align(&mut base_items, &mut new_items);
+        across.push(KERNELS.to_owned());
+    }
+    let Pairing { pairs, unpaired } = pairing::pair(&base_items, &new_items, &across)?;
+    if pairs.is_empty() { Err(no_pair(&unpaired)) } else { Ok(()) }
+}
+
 /// That there is a pair, and one that has what is compared.
 fn check_any(pairs: &[(&Item, &Item)], unpaired: &[Unpaired], metric: Metric) -> Result<()> {
-    let refuse = |problem: String| Err(Error::NothingToCompare { problem });
     if pairs.is_empty() {
-        let Some(first) = unpaired.first() else { return refuse("both sides are empty".into()) };
-        let Some(nearest) = &first.nearest else {
-            return refuse(format!("only the {} side has any case", first.side.name()));
-        };
-        let differs: Vec<String> = nearest
-            .differs_in
-            .iter()
-            .map(|change| format!("{} ({} and {})", change.axis, change.base, change.new))
-            .collect();
-        return refuse(format!(
-            "no case is on both sides; nearest to {} is {}, which differs in {}; --across pairs cases \
-             that differ in an axis on purpose",
-            first.id,
-            nearest.id,
-            differs.join(", ")
-        ));
+        return Err(no_pair(unpaired));
     }
     let has_values =
         |(base, new): &(&Item, &Item)| !base.values.is_empty() && !new.values.is_empty();
@@ -154,34 +196,106 @@ fn check_any(pairs: &[(&Item, &Item)], unpaired: &[Unpaired], metric: Metric) ->
     }
     let (base, new) = pairs[0];
     let problem = base.problem.as_ref().or(new.problem.as_ref());
-    refuse(format!(
-        "no case has {} on both sides; of {}, {}",
-        metric.name(),
-        base.id,
-        problem.map_or("there are no values", String::as_str)
-    ))
-}
-
-/// Why the values of a pair say nothing about each other, whatever they are.
-fn bar((base, new): (&Item, &Item)) -> Option<String> {
-    for (side, item) in [(SideName::Base, base), (SideName::New, new)] {
-        if let Some(problem) = &item.problem {
-            return Some(format!("{}: {problem}", side.name()));
-        }
-    }
-    let (a, b) = (base.definition.as_ref()?, new.definition.as_ref()?);
-    (a != b).then(|| {
-        format!(
-            "what is compared is defined differently: {} in the base, {} in the new side",
-            a.0, b.0
-        )
+    Err(Error::NothingToCompare {
+        problem: format!(
+            "no case has {} on both sides; of {}, {}",
+            metric.name(),
+            base.id,
+            problem.map_or("there are no values", String::as_str)
+        ),
     })
 }
 
+/// Why nothing pairs, and what is nearest.
+fn no_pair(unpaired: &[Unpaired]) -> Error {
+    let refuse = |problem: String| Error::NothingToCompare { problem };
+    let Some(first) = unpaired.first() else { return refuse("both sides are empty".into()) };
+    let Some(nearest) = &first.nearest else {
+        return refuse(format!("only the {} side has any case", first.side.name()));
+    };
+    let differs: Vec<String> = nearest
+        .differs_in
+        .iter()
+        .map(|change| format!("{} ({} and {})", change.axis, change.base, change.new))
+        .collect();
+    refuse(format!(
+        "no case is on both sides; nearest to {} is {}, which differs in {}; --across pairs cases \
+         that differ in an axis on purpose",
+        first.id,
+        nearest.id,
+        differs.join(", ")
+    ))
+}
+
+/// The axis that says what computed.
+const KERNELS: &str = "kernels";
+
+/// Whether no tool measured on both sides.
+fn are_of_other_tools(base: &[Input], new: &[Input]) -> bool {
+    let of = |inputs| -> BTreeSet<&str> { Iterator::flat_map(inputs, Input::tools).collect() };
+    of(base.iter()).is_disjoint(&of(new.iter()))
+}
+
+/// Axes that differ between the sides although nobody named them.
+fn unasked(changes: &[AxisChange], across: &Across) -> Vec<String> {
+    let Across::Constant(Asked::Named(named)) = across else { return Vec::new() };
+    let unnamed = changes.iter().filter(|change| !named.contains(change.axis.as_str()));
+    unnamed
+        .map(|change| {
+            format!(
+                "{} is {} in the base and {} in the new side, and not both arms name it: a default \
+                 may have changed",
+                change.axis, change.base, change.new
+            )
+        })
+        .collect()
+}
+
+/// What the values of a pair can say about each other.
+enum Standing {
+    /// All that their numbers allow.
+    Whole,
+    /// A ratio and no verdict, with the reason.
+    RatioAlone(String),
+    /// Nothing, with the reason.
+    Nothing(String),
+}
+
+fn standing((base, new): (&Item, &Item)) -> Standing {
+    let sides = [(SideName::Base, base), (SideName::New, new)];
+    for (side, item) in sides {
+        if let Some(problem) = &item.problem {
+            return Standing::Nothing(format!("{}: {problem}", side.name()));
+        }
+    }
+    if let (Some(a), Some(b)) = (&base.definition, &new.definition)
+        && a != b
+    {
+        let reason = format!(
+            "what is compared is defined differently: {} in the base, {} in the new side",
+            a.0, b.0
+        );
+        // Of another tool there is no nearer figure, and its ratio is what was asked for.
+        let is_like = a.1 == b.1 && (base.is_imported || new.is_imported);
+        return if is_like { Standing::RatioAlone(reason) } else { Standing::Nothing(reason) };
+    }
+    for (side, item) in sides {
+        if let Some(tool) = &item.summary_of {
+            return Standing::RatioAlone(format!(
+                "{}: {tool} tells one figure for all that it measured, which shows no spread: there \
+                 is a ratio, and no verdict",
+                side.name()
+            ));
+        }
+    }
+    Standing::Whole
+}
+
+/// What is tested of a pair: nothing where its values cannot carry a verdict.
 fn samples(pair: (&Item, &Item), explained: f64) -> Samples {
-    match bar(pair) {
-        Some(_) => Samples::default(),
-        None => Samples { base: pair.0.logs(), new: pair.1.logs(), explained },
+    match standing(pair) {
+        Standing::Whole => Samples { base: pair.0.logs(), new: pair.1.logs(), explained },
+        Standing::RatioAlone(_) | Standing::Nothing(_) => Samples::default(),
     }
 }
 
@@ -204,7 +318,7 @@ impl Judged<'_> {
     ) -> Pair {
         let (base, new) = pair;
         let better = self.options.metric.better();
-        let is_shared = |axis: &&str| !self.across.iter().any(|name| name == axis);
+        let is_shared = |axis: &str| !self.across.iter().any(|name| name == axis);
         let shared = base.axes.iter().filter(|(axis, _)| is_shared(axis));
         let definition = base.definition.as_ref().or(new.definition.as_ref());
         let (verdict, reasons) = self.verdict(pair, samples, judgement);
@@ -212,14 +326,18 @@ impl Judged<'_> {
             base_id: base.id.clone(),
             new_id: new.id.clone(),
             axes: shared
-                .map(|(axis, value)| Axis { axis: (*axis).into(), value: value.clone() })
+                .map(|(axis, value)| Axis { axis: axis.to_string(), value: value.clone() })
                 .collect(),
             definition: definition.map_or_else(String::new, |(definition, _)| definition.clone()),
             unit: definition.map_or(record::Unit::TokensPerS, |(_, unit)| *unit),
             better,
             base: base.sample(),
             new: new.sample(),
-            ratio: ratio(&samples.base, &samples.new, sums),
+            ratio: match standing(pair) {
+                Standing::Nothing(_) => None,
+                Standing::RatioAlone(_) => ratio(&base.logs(), &new.logs(), sums),
+                Standing::Whole => ratio(&samples.base, &samples.new, sums),
+            },
             p_value: judgement.tests.map(|tests| tests.p_value),
             p_adjusted: judgement.tests.map(|tests| tests.p_adjusted),
             p_same: judgement.tests.map(|tests| tests.p_same),
@@ -241,19 +359,17 @@ impl Judged<'_> {
         samples: &Samples,
         judgement: &Judgement,
     ) -> (Verdict, Vec<String>) {
-        if let Some(problem) = bar(pair) {
-            return (Verdict::Unsure, vec![problem]);
-        }
-        let mut kinds: Vec<&str> = self
-            .differences
-            .iter()
-            .filter(|difference| difference.effect == Effect::CostsVerdict)
-            .map(|difference| difference.kind.name())
-            .collect();
-        kinds.dedup();
-        let mut reasons: Vec<String> = self.too_few(samples).into_iter().collect();
-        if !kinds.is_empty() {
-            reasons.push(format!("the sides differ: {}", kinds.join(", ")));
+        let sides_differ = sides_differ(self.differences);
+        let mut reasons: Vec<String> = match standing(pair) {
+            Standing::Nothing(reason) => return (Verdict::Unsure, vec![reason]),
+            Standing::RatioAlone(reason) => {
+                let reasons = std::iter::once(reason).chain(sides_differ).collect();
+                return (Verdict::Unsure, reasons);
+            }
+            Standing::Whole => self.too_few(samples).into_iter().collect(),
+        };
+        if let Some(sides_differ) = sides_differ {
+            reasons.push(sides_differ);
             return (Verdict::Unsure, reasons);
         }
         let better = self.options.metric.better();
@@ -307,17 +423,44 @@ fn ratio(base: &[f64], new: &[f64], sums: &mut RankSums) -> Option<Ratio> {
     })
 }
 
-/// The geometric mean of all pairs' ratios. Rounds are interleaved over cases, so what a moment does
-/// to one case it does to all: the mean over cases is made of each round (or run) before the two
-/// sides are held against each other, and its interval has that in it.
-fn overall(family: &[Samples], sums: &mut RankSums) -> Option<Ratio> {
-    let usable = || family.iter().filter(|s| !s.base.is_empty() && !s.new.is_empty());
-    let n_pairs = usable().count() as f64;
-    let means = |side: fn(&Samples) -> &Vec<f64>| -> Vec<f64> {
-        let n = usable().map(|samples| side(samples).len()).min().unwrap_or(0);
-        (0..n).map(|i| usable().map(|samples| side(samples)[i]).sum::<f64>() / n_pairs).collect()
+/// That something costs every verdict, and what.
+fn sides_differ(differences: &[Difference]) -> Option<String> {
+    let costly = differences.iter().filter(|found| found.effect == Effect::CostsVerdict);
+    let mut kinds: Vec<&str> = costly.map(|found| found.kind.name()).collect();
+    kinds.dedup();
+    (!kinds.is_empty()).then(|| format!("the sides differ: {}", kinds.join(", ")))
+}
+
+/// The geometric mean of pairs' ratios. Rounds are interleaved over cases, so what a moment does to one
+/// case it does to all: the mean over cases is made of each round (or run) before the two sides are
+/// held against each other, and its interval has that in it. A moment that not all cases have counts
+/// for none, or the mean would be one of other cases there.
+fn overall(
+    pairs: &[(&Item, &Item)],
+    differences: &[Difference],
+    sums: &mut RankSums,
+) -> Option<Overall> {
+    let whole: Vec<&(&Item, &Item)> =
+        pairs.iter().filter(|pair| matches!(standing(**pair), Standing::Whole)).collect();
+    let means = |side: fn(&(&Item, &Item)) -> Vec<(Moment, f64)>| -> Vec<f64> {
+        let mut of_moments: BTreeMap<Moment, (usize, f64)> = BTreeMap::new();
+        for (moment, value) in whole.iter().flat_map(|pair| side(pair)) {
+            let (n, sum) = of_moments.entry(moment).or_default();
+            (*n, *sum) = (*n + 1, *sum + value.ln());
+        }
+        let shared = of_moments.values().filter(|(n, _)| *n == whole.len());
+        shared.map(|(n, sum)| sum / *n as f64).collect()
     };
-    ratio(&means(|samples| &samples.base), &means(|samples| &samples.new), sums)
+    let (base, new) = (means(|pair| pair.0.values.clone()), means(|pair| pair.1.values.clone()));
+    let mut reasons: Vec<String> = sides_differ(differences).into_iter().collect();
+    if differences.iter().any(|found| found.effect == Effect::TakenOff) {
+        reasons.push("the difference of clocks is not taken off".into());
+    }
+    if whole.len() < pairs.len() {
+        let n_left_out = pairs.len() - whole.len();
+        reasons.push(format!("{n_left_out} of {} pairs are not in it", pairs.len()));
+    }
+    Some(Overall { ratio: ratio(&base, &new, sums)?, n_pairs: whole.len(), reasons })
 }
 
 fn counts(pairs: &[Pair]) -> Counts {

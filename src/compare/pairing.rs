@@ -1,6 +1,7 @@
 //! Which cases belong together: those of the same axes, all of them, but for axes that differ on
 //! purpose.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::compare::record::{AxisChange, Nearest, SideName, Unpaired};
@@ -101,12 +102,12 @@ fn nearest(item: &Item, others: &[Item], across: &[String], side: SideName) -> O
         both.filter(|((axis, a), (_, b))| a != b && !is_left_out(axis)).count()
     };
     let other = others.iter().min_by_key(n_unlike)?;
-    let change = |((axis, mine), (_, theirs)): (&(&str, String), &(&str, String))| {
+    let change = |((axis, mine), (_, theirs)): (&(Cow<str>, String), &(Cow<str>, String))| {
         let (base, new) = match side {
             SideName::Base => (mine, theirs),
             SideName::New => (theirs, mine),
         };
-        AxisChange { axis: (*axis).into(), base: base.clone(), new: new.clone() }
+        AxisChange { axis: axis.to_string(), base: base.clone(), new: new.clone() }
     };
     let both = item.axes.iter().zip(&other.axes);
     let unlike = both.filter(|((axis, a), (_, b))| a != b && !is_left_out(axis)).map(change);
@@ -115,12 +116,21 @@ fn nearest(item: &Item, others: &[Item], across: &[String], side: SideName) -> O
 
 /// Axes that have one value in all of a side, and another one in all of the other.
 pub(super) fn constant_changes(base: &[Item], new: &[Item]) -> Vec<String> {
-    let names = base.first().into_iter().flat_map(|item| item.axes.iter().map(|(axis, _)| *axis));
+    let names = base.first().into_iter().flat_map(|item| names(item));
     let differs = |axis: &&str| match (constant(base, axis), constant(new, axis)) {
         (Some(before), Some(after)) => before != after,
         _ => false,
     };
     names.filter(differs).map(str::to_owned).collect()
+}
+
+/// Whether cases have an axis of this name.
+pub(super) fn has_axis(items: &[Item], axis: &str) -> bool {
+    items.first().is_some_and(|item| names(item).any(|name| name == axis))
+}
+
+fn names(item: &Item) -> impl Iterator<Item = &str> {
+    item.axes.iter().map(|(axis, _)| axis.as_ref())
 }
 
 /// The axes that are left out of pairing, with what they are on both sides.
@@ -156,11 +166,7 @@ fn values<'a>(items: &'a [Item], axis: &str) -> Vec<&'a str> {
 /// # Errors
 /// [`Error::NoSuchAxis`], with the names that do.
 pub(super) fn check_axes(items: &[Item], across: &[String]) -> Result<()> {
-    let names: Vec<&str> = items
-        .first()
-        .into_iter()
-        .flat_map(|item| item.axes.iter().map(|(axis, _)| *axis))
-        .collect();
+    let names: Vec<&str> = items.first().into_iter().flat_map(names).collect();
     match across.iter().find(|axis| !names.contains(&axis.as_str())) {
         Some(axis) => Err(Error::NoSuchAxis { axis: axis.clone(), known: names.join(", ") }),
         None => Ok(()),

@@ -66,17 +66,28 @@ impl RankSums {
     /// The rank sum of `new` among all values, with `new` moved by `shift` before.
     pub fn tails(&mut self, base: &[f64], new: &[f64], shift: f64) -> Tails {
         let ranks = Ranks::of(base, new, shift);
-        match is_countable(base.len(), new.len()) {
-            true => {
-                let sums = self.sums(new.len(), ranks.doubled);
-                let (below, all) = match ranks.new_sum {
-                    0 => (0.0, *sums.last().expect("there is one order at least")),
-                    sum => (sums[sum - 1], sums[sums.len() - 1]),
-                };
-                Tails { lower: sums[ranks.new_sum] / all, upper: (all - below) / all }
-            }
-            false => normal_tails(base.len(), new.len(), &ranks),
+        if !is_countable(base.len(), new.len()) {
+            return normal_tails(base.len(), new.len(), &ranks);
         }
+        // Both rank sums say the same, and that of the smaller sample is counted sooner.
+        match base.len() < new.len() {
+            true => {
+                let base_sum =
+                    ranks.doubled.iter().map(|rank| *rank as usize).sum::<usize>() - ranks.new_sum;
+                let Tails { lower, upper } =
+                    self.counted_tails(base.len(), ranks.doubled, base_sum);
+                Tails { lower: upper, upper: lower }
+            }
+            false => self.counted_tails(new.len(), ranks.doubled, ranks.new_sum),
+        }
+    }
+
+    /// Of all choices of `k` of these ranks: how many have that sum or less, and that sum or more.
+    fn counted_tails(&mut self, k: usize, doubled: Vec<u32>, sum: usize) -> Tails {
+        let sums = self.sums(k, doubled);
+        let all = sums[sums.len() - 1];
+        let below = if sum == 0 { 0.0 } else { sums[sum - 1] };
+        Tails { lower: sums[sum] / all, upper: (all - below) / all }
     }
 
     /// How many of all orders have that doubled rank sum or a lower one.
@@ -86,7 +97,9 @@ impl RankSums {
             self.counted.clear();
         }
         self.counted.entry((k, doubled)).or_insert_with_key(|(k, doubled)| {
-            let n_sums = doubled.iter().map(|rank| *rank as usize).sum::<usize>() + 1;
+            // No choice has a larger sum than that of the last ones.
+            let n_sums =
+                doubled.iter().rev().take(*k).map(|rank| *rank as usize).sum::<usize>() + 1;
             // Of the values so far, in how many ways some of them have a sum: one row for each
             // number of them.
             let mut ways = vec![vec![0.0_f64; n_sums]; k + 1];
@@ -96,7 +109,8 @@ impl RankSums {
                 for taken in (1..=(*k).min(done + 1)).rev() {
                     let (fewer, these) = ways.split_at_mut(taken);
                     let (fewer, these) = (&fewer[taken - 1], &mut these[0]);
-                    these[rank..].iter_mut().zip(fewer).for_each(|(these, fewer)| *these += fewer);
+                    let these = these.iter_mut().skip(rank);
+                    these.zip(fewer).for_each(|(these, fewer)| *these += fewer);
                 }
             }
             let mut sums = ways.swap_remove(*k);
@@ -132,9 +146,11 @@ impl RankSums {
         if !is_countable(n_base, n_new) {
             return normal_u_at_most(n_base, n_new, u as f64, 0.0);
         }
-        let sums = self.sums(n_new, (1..=n as u32).map(|rank| 2 * rank).collect());
+        // Without ties U is distributed alike for both samples, so the smaller one is counted.
+        let k = n_base.min(n_new);
+        let sums = self.sums(k, (1..=n as u32).map(|rank| 2 * rank).collect());
         // The doubled rank sum is 2U more than the least one.
-        let sum = 2 * u + n_new * (n_new + 1);
+        let sum = 2 * u + k * (k + 1);
         sums[sum.min(sums.len() - 1)] / sums[sums.len() - 1]
     }
 
@@ -216,8 +232,10 @@ impl Ranks {
     }
 }
 
+/// Whether all orders are counted: `n` ranks into `k` rows of at most `2 n k` sums. Of the two
+/// samples the smaller one is summed, so it does not matter which is called the base.
 fn is_countable(n_base: usize, n_new: usize) -> bool {
-    let (n, k) = (n_base + n_new, n_new);
+    let (n, k) = (n_base + n_new, n_base.min(n_new));
     n.saturating_mul(n).saturating_mul(k).saturating_mul(k) <= MAX_STEPS
 }
 
@@ -382,6 +400,26 @@ mod tests {
                 let error = (counted - approximate).abs();
                 assert!(error < 2e-3, "{shift}: {counted} {approximate}");
             }
+        }
+    }
+
+    #[test]
+    fn which_side_is_called_the_base_does_not_matter() {
+        let value = |i: usize| (i * 37 % 101) as f64;
+        for (m, n) in [(3, 200), (5, 60), (8, 9), (20, 20), (20, 200)] {
+            assert_eq!(is_countable(m, n), is_countable(n, m), "{m} {n}");
+            assert_eq!(is_countable(m, n), (m, n) != (20, 200), "{m} {n}");
+            let base: Vec<f64> = (0..m).map(value).collect();
+            let new: Vec<f64> = (m..m + n).map(|i| value(i) + 15.0).collect();
+            let there = tails(&base, &new);
+            let back = tails(&new, &base);
+            assert!((there.lower - back.upper).abs() < 1e-12, "{there:?} {back:?}");
+            assert!((there.upper - back.lower).abs() < 1e-12, "{there:?} {back:?}");
+            let mut sums = RankSums::default();
+            let there = sums.shift(&base, &new, 0.05).unwrap();
+            let back = sums.shift(&new, &base, 0.05).unwrap();
+            assert_eq!((there.lower, there.upper), (-back.upper, -back.lower), "{m} {n}");
+            assert_eq!(there.coverage, back.coverage, "{m} {n}");
         }
     }
 

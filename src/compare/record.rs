@@ -33,8 +33,8 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
     /// How many cases have which verdict.
     pub counts: Counts,
-    /// The geometric mean of all pairs' ratios; absent without any.
-    pub overall: Option<Ratio>,
+    /// The geometric mean of the pairs' ratios; absent where none can be compared whole.
+    pub overall: Option<Overall>,
     /// Cases that both sides have.
     pub pairs: Vec<Pair>,
     /// Cases that have no partner.
@@ -77,16 +77,28 @@ pub struct Side {
 pub struct SideFile {
     /// Its path as given.
     pub path: String,
-    /// Id of its run.
-    pub run_id: String,
-    /// When that began, in UTC.
-    pub started: String,
-    /// The benchinf that measured: version and commit.
+    /// Who measured.
+    pub origin: Origin,
+    /// Id of its run; absent where another tool measured.
+    pub run_id: Option<String>,
+    /// When that began, in UTC; absent where another tool does not tell.
+    pub started: Option<String>,
+    /// What measured: version and commit, as far as they are told.
     pub tool: String,
-    /// The processor.
-    pub processor: String,
+    /// The processor, or whatever another tool tells of the machine; absent if nothing.
+    pub processor: Option<String>,
     /// Whether it is as it was written.
     pub integrity: Integrity,
+}
+
+/// Who measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// We did.
+    Measured,
+    /// Another tool did, and its file was translated: nothing in it is proved.
+    Imported,
 }
 
 /// Whether a file is as it was written.
@@ -135,6 +147,11 @@ pub enum DifferenceKind {
     Altered,
     /// A run is on both sides.
     SameRun,
+    /// A file was translated from another tool's.
+    Imported,
+    /// Cases are paired although they differ in axes that nobody named, or that one side does not
+    /// tell.
+    Axes,
     /// A file is of a debug build.
     Debug,
     /// A file is of a run that was slowed down on purpose, to try out comparisons.
@@ -160,11 +177,32 @@ pub enum DifferenceKind {
 }
 
 impl DifferenceKind {
+    /// Every kind.
+    pub const ALL: [DifferenceKind; 15] = [
+        DifferenceKind::Altered,
+        DifferenceKind::SameRun,
+        DifferenceKind::Imported,
+        DifferenceKind::Axes,
+        DifferenceKind::Debug,
+        DifferenceKind::InjectedSlowdown,
+        DifferenceKind::Machine,
+        DifferenceKind::System,
+        DifferenceKind::Tool,
+        DifferenceKind::Settings,
+        DifferenceKind::Model,
+        DifferenceKind::Clocks,
+        DifferenceKind::Throttling,
+        DifferenceKind::Load,
+        DifferenceKind::Unfinished,
+    ];
+
     /// The name in files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             DifferenceKind::Altered => "altered",
             DifferenceKind::SameRun => "same_run",
+            DifferenceKind::Imported => "imported",
+            DifferenceKind::Axes => "axes",
             DifferenceKind::Debug => "debug",
             DifferenceKind::InjectedSlowdown => "injected_slowdown",
             DifferenceKind::Machine => "machine",
@@ -176,6 +214,98 @@ impl DifferenceKind {
             DifferenceKind::Throttling => "throttling",
             DifferenceKind::Load => "load",
             DifferenceKind::Unfinished => "unfinished",
+        }
+    }
+
+    /// What it is, in a sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            DifferenceKind::Altered => {
+                "a file is not as it was written, or has no digests that would show it"
+            }
+            DifferenceKind::SameRun => "a run is on both sides, and cannot differ from itself",
+            DifferenceKind::Imported => {
+                "a file was translated from another tool's: nothing shows that it was measured so"
+            }
+            DifferenceKind::Axes => {
+                "cases are paired although they differ in an axis that nobody named, or that one \
+                 side does not tell"
+            }
+            DifferenceKind::Debug => {
+                "a file is of a debug build, which says nothing about the hardware"
+            }
+            DifferenceKind::InjectedSlowdown => {
+                "a file is of a run that was slowed down on purpose, to try out comparisons"
+            }
+            DifferenceKind::Machine => {
+                "processor, caches, rated frequencies, governor, affinity, quota or memory are not \
+                 the same, or not told"
+            }
+            DifferenceKind::System => {
+                "operating system, kernel, huge pages, swap or clock source are not the same"
+            }
+            DifferenceKind::Tool => {
+                "what measured is not the same: version, commit, features, compiler, instruction \
+                 sets, or another tool"
+            }
+            DifferenceKind::Settings => "seed, warm-up or limits of rounds are not the same",
+            DifferenceKind::Model => "models of one name have other shapes or weights",
+            DifferenceKind::Clocks => {
+                "cores were shown to run at another speed on the new side, by more than 1 %"
+            }
+            DifferenceKind::Throttling => "a processor throttled during a round",
+            DifferenceKind::Load => {
+                "other programs, or other guests of the machine, took 5 points more of the \
+                 processors' time on one side"
+            }
+            DifferenceKind::Unfinished => "a run ended before all of its rounds were measured",
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            DifferenceKind::Altered => {
+                "use the file that the run wrote, or allow it with --allow-altered"
+            }
+            DifferenceKind::SameRun => "name another run, or measure again",
+            DifferenceKind::Imported => "take its figures as what somebody tells",
+            DifferenceKind::Axes => {
+                "name the axis on both sides, or allow it with --allow axes if that is what you compare"
+            }
+            DifferenceKind::Debug => "build with --release, or allow it with --allow debug",
+            DifferenceKind::InjectedSlowdown => {
+                "this is a trial of the comparison and no measurement"
+            }
+            DifferenceKind::Machine => {
+                "measure both sides on one machine, or allow it with --allow machine if that is what you compare"
+            }
+            DifferenceKind::System => {
+                "measure both sides under one system, or allow it with --allow system if that is what you compare"
+            }
+            DifferenceKind::Tool => {
+                "measure both sides with one build, or allow it with --allow tool if that is what you compare"
+            }
+            DifferenceKind::Settings => {
+                "measure both sides alike, or allow it with --allow settings"
+            }
+            DifferenceKind::Model => {
+                "give both sides one model, or allow it with --allow model if that is what you compare"
+            }
+            DifferenceKind::Clocks => {
+                "fix the frequency and measure both sides in turns (`benchinf ab`), or allow it with \
+                 --allow clocks"
+            }
+            DifferenceKind::Throttling => {
+                "improve cooling or lower the power target, or allow it with --allow throttling"
+            }
+            DifferenceKind::Load => {
+                "stop other programs and measure both sides in turns (`benchinf ab`), or allow it with \
+                 --allow load"
+            }
+            DifferenceKind::Unfinished => {
+                "go on with `benchinf run --resume`, or give it more time"
+            }
         }
     }
 }
@@ -192,6 +322,22 @@ pub enum Effect {
     TakenOff,
     /// Every verdict is `unsure`.
     CostsVerdict,
+}
+
+impl Effect {
+    /// Every effect.
+    pub const ALL: [Effect; 4] =
+        [Effect::Noted, Effect::Allowed, Effect::TakenOff, Effect::CostsVerdict];
+
+    /// The name in texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Effect::Noted => "noted",
+            Effect::Allowed => "allowed",
+            Effect::TakenOff => "taken off before a verdict is given",
+            Effect::CostsVerdict => "costs the verdict",
+        }
+    }
 }
 
 /// How many pairs have which verdict.
@@ -218,6 +364,17 @@ pub struct Ratio {
     pub upper: f64,
     /// Chance that such an interval holds the true ratio.
     pub coverage: f64,
+}
+
+/// The geometric mean of pairs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Overall {
+    /// New by base.
+    pub ratio: Ratio,
+    /// Pairs in it: those that have the same rounds (or runs) as the others of their side.
+    pub n_pairs: usize,
+    /// Why it is no verdict: what could explain it beside what is compared.
+    pub reasons: Vec<String>,
 }
 
 /// A case that both sides have.
@@ -276,6 +433,8 @@ pub struct Axis {
 pub enum Unit {
     /// Tokens per second.
     TokensPerS,
+    /// Passes per second, of tools that tell no work.
+    PassesPerS,
     /// Dense operations per second.
     FlopsPerS,
     /// Bytes per second.
@@ -320,6 +479,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Verdict; 4] =
+        [Verdict::Faster, Verdict::Slower, Verdict::Same, Verdict::Unsure];
+
     /// The name in files and tables.
     pub fn name(self) -> &'static str {
         match self {

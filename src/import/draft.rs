@@ -7,11 +7,8 @@ use crate::import::{Problem, Read};
 use crate::model::{ModelSpec, cost};
 use crate::result::imported::{
     ImportedAxesFile, ImportedCaseFile, ImportedLatencyFile, ImportedRoundFile, ImportedWorkFile,
-    imported_throughput,
+    MAX_NS, imported_throughput,
 };
-
-/// The longest time that is believed: thirty years.
-const MAX_NS: f64 = 1e18;
 
 /// What a tool told of a case.
 #[derive(Debug, Default)]
@@ -32,7 +29,8 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// The case, with its work counted if `model` declares a shape.
+    /// The case, with its work counted if `model` declares a shape, and without an id: what tells it
+    /// from others is known when all are there.
     ///
     /// # Errors
     /// What does not fit.
@@ -51,7 +49,7 @@ impl Draft {
             count_work(&mut work, &self.axes, self.n_params, model)?;
         }
         Ok(ImportedCaseFile {
-            id: id(&self.axes),
+            id: String::new(),
             source_idx,
             axes: self.axes,
             work,
@@ -65,8 +63,9 @@ impl Draft {
     }
 }
 
-/// The axes in one word, as ids of our own cases have them; what is not told is `?`.
-fn id(axes: &ImportedAxesFile) -> String {
+/// The axes in one word, as ids of our own cases have them; what is not told is `?`. Of other settings
+/// those that tell cases of a file apart.
+pub(super) fn id(axes: &ImportedAxesFile, settings: &str) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".into());
     let number =
         |number: Option<u32>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
@@ -83,7 +82,7 @@ fn id(axes: &ImportedAxesFile) -> String {
         Some(depth) => format!("{}@d{depth}", test_without_depth(&axes.test)),
         None => axes.test.clone(),
     });
-    words.extend(axes.other.iter().map(|(name, value)| format!("{name}={value}")));
+    words.extend(settings.split(' ').filter(|word| !word.is_empty()).map(str::to_owned));
     words.join("/")
 }
 

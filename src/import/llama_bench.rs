@@ -1,17 +1,19 @@
 //! llama.cpp's `llama-bench -o json`, `jsonl` and `csv`: one row for each test, with the time of
 //! each repetition but in CSV.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use crate::import::draft::{Draft, ns, other};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::import::draft::{Draft, ns};
 use crate::import::{Found, Problem, Read, Tool, json_problem};
 use crate::result::imported::{ImportedAxesFile, ImportedRoundFile};
 
 /// Rates that a row states may differ from its times by so much: it rounds them.
 const ROUNDING: f64 = 0.02;
 
-/// A row. Settings come as numbers, texts or booleans, by version.
+/// What is read of a row by name. All other keys are settings, but for [`TOLD_OTHERWISE`].
 #[derive(Debug, Deserialize)]
 struct Row {
     build_commit: Option<String>,
@@ -22,14 +24,9 @@ struct Row {
     model_filename: Option<String>,
     model_type: Option<String>,
     model_n_params: Option<u64>,
-    n_batch: Option<Value>,
-    n_ubatch: Option<Value>,
     n_threads: Option<u32>,
-    type_k: Option<Value>,
-    type_v: Option<Value>,
     n_gpu_layers: Option<i64>,
     main_gpu: Option<u32>,
-    flash_attn: Option<Value>,
     n_prompt: u32,
     n_gen: u32,
     #[serde(default)]
@@ -40,19 +37,71 @@ struct Row {
     stddev_ts: Option<f64>,
     #[serde(default)]
     samples_ns: Vec<f64>,
+    /// As text, whatever their type.
+    #[serde(skip)]
+    settings: BTreeMap<String, String>,
+}
+
+/// Keys that are no settings: what was measured, on what, by what, and what came out.
+const TOLD_OTHERWISE: [&str; 14] = [
+    "build_commit",
+    "build_number",
+    "cpu_info",
+    "gpu_info",
+    "backends",
+    "model_filename",
+    "model_type",
+    "model_size",
+    "model_n_params",
+    "n_threads",
+    "n_prompt",
+    "n_gen",
+    "n_depth",
+    "test_time",
+];
+
+/// How keys of results begin, those of later versions too.
+const RESULTS: [&str; 3] = ["avg_", "stddev_", "samples_"];
+
+/// Columns of CSV that are numbers here.
+const NUMBERS: [&str; 10] = [
+    "model_n_params",
+    "n_threads",
+    "n_gpu_layers",
+    "main_gpu",
+    "n_prompt",
+    "n_gen",
+    "n_depth",
+    "avg_ns",
+    "avg_ts",
+    "stddev_ts",
+];
+
+impl Row {
+    /// With the settings of the object that it was read from.
+    fn with_settings(mut self, object: &Map<String, Value>) -> Self {
+        let is_setting = |key: &str| {
+            !TOLD_OTHERWISE.contains(&key) && !RESULTS.iter().any(|begin| key.starts_with(begin))
+        };
+        let settings = object.iter().filter(|(key, value)| is_setting(key) && !value.is_null());
+        self.settings = settings.map(|(key, value)| (key.clone(), setting(value))).collect();
+        self
+    }
 }
 
 pub(super) fn read(text: &str) -> Read<Found> {
     let (format, rows) = match text.trim_start().chars().next() {
         Some('[') => {
             let rows: Vec<Row> = serde_json::from_str(text).map_err(|e| json_problem(&e, 0))?;
-            let at = |i: usize| format!("[{i}]");
-            ("json", rows.into_iter().enumerate().map(|(i, row)| (at(i), row)).collect())
+            let objects: Vec<Map<String, Value>> =
+                serde_json::from_str(text).map_err(|e| json_problem(&e, 0))?;
+            let both = rows.into_iter().zip(&objects).enumerate();
+            let rows = both.map(|(i, (row, object))| (format!("[{i}]"), row.with_settings(object)));
+            ("json", rows.collect())
         }
         Some('{') => ("jsonl", jsonl(text)?),
         _ => ("csv", csv(text)?),
     };
-    let rows: Vec<(String, Row)> = rows;
     let version = rows.first().and_then(|(_, row)| {
         let number = row.build_number.as_ref().map(setting);
         match (&row.build_commit, number) {
@@ -69,93 +118,49 @@ fn jsonl(text: &str) -> Read<Vec<(String, Row)>> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(i, line)| {
-            let row = serde_json::from_str(line).map_err(|e| json_problem(&e, i))?;
-            Ok((format!("line {}", i + 1), row))
+            let row: Row = serde_json::from_str(line).map_err(|e| json_problem(&e, i))?;
+            let object: Map<String, Value> =
+                serde_json::from_str(line).map_err(|e| json_problem(&e, i))?;
+            Ok((format!("line {}", i + 1), row.with_settings(&object)))
         })
         .collect()
 }
 
+/// CSV has no types: columns that are numbers here must be, and the others are text.
 fn csv(text: &str) -> Read<Vec<(String, Row)>> {
+    let at_line = |line: u64| format!("line {line}");
+    let of = |error: csv::Error| {
+        Problem::new(at_line(error.position().map_or(0, csv::Position::line)), csv_text(&error))
+    };
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let rows = reader.deserialize::<CsvRow>().map(|row| {
-        let row = row.map_err(|error| {
-            let line = error.position().map_or(0, csv::Position::line);
-            Problem::new(format!("line {line}"), csv_text(&error))
-        })?;
-        Ok(row)
+    let header = reader.headers().map_err(of)?.clone();
+    let rows = reader.records().enumerate().map(|(i, record)| {
+        let record = record.map_err(of)?;
+        let line = at_line(record.position().map_or(0, csv::Position::line));
+        let mut object = Map::new();
+        for (key, field) in header.iter().zip(&record) {
+            let value = match NUMBERS.contains(&key) {
+                false => Value::String(field.to_owned()),
+                true if field.is_empty() => Value::Null,
+                true => serde_json::from_str::<serde_json::Number>(field)
+                    .map(Value::Number)
+                    .map_err(|_| Problem::new(&line, format!("{key}: `{field}` is no number")))?,
+            };
+            object.insert(key.to_owned(), value);
+        }
+        let row: Row = serde_json::from_value(Value::Object(object.clone()))
+            .map_err(|e| Problem::new(&line, e.to_string()))?;
+        Ok((format!("row {}", i + 1), row.with_settings(&object)))
     });
-    let rows = rows.collect::<Read<Vec<CsvRow>>>()?;
-    Ok(rows.into_iter().enumerate().map(|(i, row)| (format!("row {}", i + 1), row.row())).collect())
+    rows.collect()
 }
 
 fn csv_text(error: &csv::Error) -> String {
     match error.kind() {
-        csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("it has {len} fields, not {expected_len} as the header")
         }
         _ => "it is no CSV".into(),
-    }
-}
-
-/// A row of CSV: no repetitions.
-#[derive(Debug, Deserialize)]
-struct CsvRow {
-    build_commit: Option<String>,
-    build_number: Option<String>,
-    cpu_info: Option<String>,
-    gpu_info: Option<String>,
-    backends: Option<String>,
-    model_filename: Option<String>,
-    model_type: Option<String>,
-    model_n_params: Option<u64>,
-    n_batch: Option<String>,
-    n_ubatch: Option<String>,
-    n_threads: Option<u32>,
-    type_k: Option<String>,
-    type_v: Option<String>,
-    n_gpu_layers: Option<i64>,
-    main_gpu: Option<u32>,
-    flash_attn: Option<String>,
-    n_prompt: u32,
-    n_gen: u32,
-    #[serde(default)]
-    n_depth: u32,
-    test_time: Option<String>,
-    avg_ns: f64,
-    avg_ts: Option<f64>,
-    stddev_ts: Option<f64>,
-}
-
-impl CsvRow {
-    fn row(self) -> Row {
-        let text = |text: Option<String>| text.map(Value::String);
-        Row {
-            build_commit: self.build_commit,
-            build_number: text(self.build_number),
-            cpu_info: self.cpu_info,
-            gpu_info: self.gpu_info,
-            backends: self.backends,
-            model_filename: self.model_filename,
-            model_type: self.model_type,
-            model_n_params: self.model_n_params,
-            n_batch: text(self.n_batch),
-            n_ubatch: text(self.n_ubatch),
-            n_threads: self.n_threads,
-            type_k: text(self.type_k),
-            type_v: text(self.type_v),
-            n_gpu_layers: self.n_gpu_layers,
-            main_gpu: self.main_gpu,
-            flash_attn: text(self.flash_attn),
-            n_prompt: self.n_prompt,
-            n_gen: self.n_gen,
-            n_depth: self.n_depth,
-            test_time: self.test_time,
-            avg_ns: Some(self.avg_ns),
-            avg_ts: self.avg_ts,
-            stddev_ts: self.stddev_ts,
-            samples_ns: Vec::new(),
-        }
     }
 }
 
@@ -189,7 +194,6 @@ fn draft(at: String, row: Row) -> Read<Draft> {
     let path = row.model_filename.as_deref().unwrap_or_default();
     let file = path.rsplit(['/', '\\']).next().unwrap_or_default();
     let model = if file.is_empty() { row.model_type.clone() } else { Some(file.to_owned()) };
-    let text = |value: &Option<Value>| value.as_ref().map(setting);
     let machine: Vec<String> = [row.cpu_info.clone(), row.gpu_info.clone()]
         .into_iter()
         .flatten()
@@ -207,14 +211,7 @@ fn draft(at: String, row: Row) -> Read<Draft> {
             n_gen: Some(row.n_gen),
             n_depth: Some(row.n_depth),
             batch_size: Some(1),
-            other: other([
-                ("n_batch", text(&row.n_batch)),
-                ("n_ubatch", text(&row.n_ubatch)),
-                ("type_k", text(&row.type_k)),
-                ("type_v", text(&row.type_v)),
-                ("n_gpu_layers", row.n_gpu_layers.map(|n| n.to_string())),
-                ("flash_attn", text(&row.flash_attn)),
-            ]),
+            other: row.settings,
         },
         measured: row.test_time,
         machine: (!machine.is_empty()).then(|| machine.join("; ")),

@@ -17,7 +17,9 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Result};
 use crate::measure;
 use crate::model::ModelSpec;
-use crate::result::imported::{ImportedCaseFile, ImportedFile, OriginFile, SourceFile};
+use crate::result::imported::{
+    ImportedCaseFile, ImportedFile, OriginFile, SourceFile, settings_apart,
+};
 use crate::result::{self, FORMAT_VERSION};
 use crate::units::Bytes;
 use draft::Draft;
@@ -134,6 +136,10 @@ pub fn import(
             size_bytes: Bytes(bytes.len() as u64),
             sha256: hex::encode(Sha256::digest(&bytes)),
         });
+    }
+    let settings = settings_apart(cases.iter().map(|case| &case.axes.other));
+    for (case, settings) in cases.iter_mut().zip(settings) {
+        case.id = draft::id(&case.axes, &settings);
     }
     name_apart(&mut cases);
     Ok(ImportedFile {

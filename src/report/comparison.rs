@@ -6,7 +6,8 @@ use comfy_table::{Table, presets};
 
 use crate::compare::Verdict;
 use crate::compare::record::{
-    AxisChange, Comparison, Difference, Effect, Pair, Ratio, Sample, Side, SideName, Unit, Unpaired,
+    AxisChange, Comparison, Difference, Effect, Origin, Overall, Pair, Ratio, Sample, Side,
+    SideName, Unit, Unpaired,
 };
 use crate::report::table::{align_right, table};
 use crate::units::{bytes_per_s_text, duration_text, flops_per_s_text, significant};
@@ -22,6 +23,10 @@ pub enum ComparisonFormat {
     Json,
 }
 
+/// Columns of the pairs; `benchinf explain` knows each.
+pub(super) const COMPARISON_HEADER: [&str; 9] =
+    ["case", "base", "new", "new / base", "interval", "p", "p same", "detectable", "verdict"];
+
 /// Unpaired cases, and reasons, that a text names one by one.
 const NAMED: usize = 8;
 /// Differences of one kind that it shows.
@@ -35,22 +40,27 @@ pub fn render_comparison(comparison: &Comparison, format: ComparisonFormat) -> S
         ComparisonFormat::Json => return crate::result::to_json(comparison),
     };
     let words = Words { is_md };
+    let differences = words.differences(comparison);
+    let unpaired = words.unpaired(comparison).into_iter();
+    let unpaired = unpaired.map(|(title, lines)| format!("{title}\n\n{}", words.list(lines)));
     let parts = [
         words.sides(comparison),
         words.table(comparison),
         words.summary(comparison),
-        words.reasons(comparison),
-        words.differences(comparison),
-        words.unpaired(comparison),
+        words.list(words.reasons(comparison)),
+        words.list(
+            differences.into_iter().map(|(kind, text)| format!("{} {text}", words.strong(kind))),
+        ),
+        unpaired.collect::<Vec<_>>().join("\n\n"),
         words.legend(comparison),
     ];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     format!("{}\n", parts.join("\n\n"))
 }
 
-/// The same words for both kinds of text.
-struct Words {
-    is_md: bool,
+/// The same words for all kinds of text.
+pub(super) struct Words {
+    pub(super) is_md: bool,
 }
 
 impl Words {
@@ -88,34 +98,31 @@ impl Words {
             };
             let runs =
                 if side.n_runs == 1 { "1 run".into() } else { format!("{} runs", side.n_runs) };
+            let is_imported = side.files.iter().any(|file| file.origin == Origin::Imported);
+            let imported = if is_imported { "imported, " } else { "" };
+            let machine = first.processor.as_deref().unwrap_or("an unnamed machine");
             let from =
-                format!("{}{others} ({runs}), {}, {}", first.path, first.tool, first.processor);
+                format!("{}{others} ({imported}{runs}), {}, {machine}", first.path, first.tool);
             format!("{name}: {}", self.clean(&from))
         };
-        let change = |change: &AxisChange| {
-            self.clean(&format!("{}: {} → {}", change.axis, change.base, change.new))
-        };
         let mut lines = vec![side("base", &comparison.base), side("new", &comparison.new)];
-        lines.extend(comparison.across.iter().map(change));
+        lines.extend(self.changes(comparison));
         match self.is_md {
             true => self.list(lines),
             false => lines.join("\n"),
         }
     }
 
+    /// The axes that differ on purpose.
+    pub(super) fn changes(&self, comparison: &Comparison) -> Vec<String> {
+        let change = |change: &AxisChange| {
+            self.clean(&format!("{}: {} → {}", change.axis, change.base, change.new))
+        };
+        comparison.across.iter().map(change).collect()
+    }
+
     fn table(&self, comparison: &Comparison) -> String {
-        let header = [
-            "case",
-            "base",
-            "new",
-            "new / base",
-            "interval",
-            "p",
-            "p same",
-            "detectable",
-            "verdict",
-        ];
-        let mut lines = table(&header);
+        let mut lines = table(&COMPARISON_HEADER);
         if !self.is_md {
             lines.load_style(presets::UTF8_FULL_CONDENSED);
         }
@@ -128,52 +135,24 @@ impl Words {
     }
 
     fn row(&self, lines: &mut Table, pair: &Pair, axes: &[&str]) {
-        let absent = || "–".to_owned();
-        let p = |value: Option<f64>| value.map_or_else(absent, p_text);
-        let verdict = match pair.verdict {
-            Verdict::Slower => self.strong(pair.verdict.name()),
-            verdict => verdict.name().to_owned(),
-        };
-        let cells = [
-            self.clean(&case_name(pair, axes)),
-            value_text(&pair.base, pair.unit),
-            value_text(&pair.new, pair.unit),
-            pair.ratio.map_or_else(absent, |ratio| format!("{:.3}", ratio.estimate)),
-            pair.ratio.map_or_else(absent, |ratio| interval_text(&ratio)),
-            p(pair.p_adjusted),
-            p(pair.p_same_adjusted),
-            pair.smallest_detectable.map_or_else(absent, |share| format!("{:.1} %", share * 100.0)),
-            verdict,
-        ];
+        let mut cells = pair_cells(pair, axes);
+        cells[0] = self.clean(&cells[0]);
+        if pair.verdict == Verdict::Slower {
+            cells[8] = self.strong(&cells[8]);
+        }
         lines.add_row(cells);
     }
 
     fn summary(&self, comparison: &Comparison) -> String {
-        let counts = &comparison.counts;
-        let verdicts = [
-            (counts.slower, Verdict::Slower),
-            (counts.faster, Verdict::Faster),
-            (counts.same, Verdict::Same),
-            (counts.unsure, Verdict::Unsure),
-        ];
-        let all: Vec<String> = verdicts
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, verdict)| format!("{n} {}", verdict.name()))
-            .collect();
-        let overall = comparison.overall.map_or_else(String::new, |ratio| {
-            format!(
-                "; geometric mean of new / base {:.3} {} ({:.1} %)",
-                ratio.estimate,
-                interval_text(&ratio),
-                ratio.coverage * 100.0
-            )
-        });
-        format!("{}{overall}.", self.strong(&all.join(", ")))
+        let (counts, mean) = (counts_text(comparison), self.clean(&mean_text(comparison)));
+        match mean.is_empty() {
+            true => format!("{}.", self.strong(&counts)),
+            false => format!("{}; {mean}.", self.strong(&counts)),
+        }
     }
 
     /// Why cases are unsure, each reason once.
-    fn reasons(&self, comparison: &Comparison) -> String {
+    pub(super) fn reasons(&self, comparison: &Comparison) -> Vec<String> {
         let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
         let mut known = HashMap::new();
         for pair in &comparison.pairs {
@@ -192,14 +171,15 @@ impl Words {
                 n => format!("{} and {} more: {reason}", ids[0], n - 1),
             })
         };
-        let named = self.list(found.iter().take(NAMED).map(line));
-        match found.len().saturating_sub(NAMED) {
-            0 => named,
-            more => format!("{named}\n- and {more} more reasons (-o json has all)"),
+        let mut lines: Vec<String> = found.iter().take(NAMED).map(line).collect();
+        if found.len() > NAMED {
+            lines.push(format!("and {} more reasons (-o json has all)", found.len() - NAMED));
         }
+        lines
     }
 
-    fn differences(&self, comparison: &Comparison) -> String {
+    /// What differs between the sides: its kind, and what there is to say of it.
+    pub(super) fn differences(&self, comparison: &Comparison) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         let mut by_kind: Vec<(&Difference, usize)> = Vec::new();
         for difference in &comparison.differences {
@@ -212,12 +192,7 @@ impl Words {
             }
         }
         for (first, n) in by_kind {
-            let effect = match first.effect {
-                Effect::Noted => "noted",
-                Effect::Allowed => "allowed",
-                Effect::TakenOff => "taken off before a verdict is given",
-                Effect::CostsVerdict => "costs the verdict",
-            };
+            let effect = first.effect.name();
             let of_kind = comparison
                 .differences
                 .iter()
@@ -232,16 +207,14 @@ impl Words {
                 Effect::Allowed => String::new(),
                 _ => format!(" {}.", capital(&first.advice)),
             };
-            lines.push(format!(
-                "{} ({effect}): {}{more}.{advice}",
-                self.strong(first.kind.name()),
-                self.clean(&messages.join("; "))
-            ));
+            let said = self.clean(&messages.join("; "));
+            lines.push((first.kind.name(), format!("({effect}): {said}{more}.{advice}")));
         }
-        self.list(lines)
+        lines
     }
 
-    fn unpaired(&self, comparison: &Comparison) -> String {
+    /// Cases that have no partner: a line for each side that has any, and lines for some of them.
+    pub(super) fn unpaired(&self, comparison: &Comparison) -> Vec<(String, Vec<String>)> {
         let mut parts = Vec::new();
         for side in [SideName::Base, SideName::New] {
             let of_side: Vec<&Unpaired> =
@@ -267,24 +240,20 @@ impl Words {
                     ))
                 }
             };
-            let mut text = format!(
-                "{} only in the {} side:\n\n{}",
-                n_cases(of_side.len()),
-                side.name(),
-                self.list(of_side.iter().take(NAMED).map(line))
-            );
+            let mut lines: Vec<String> = of_side.iter().take(NAMED).map(line).collect();
             if of_side.len() > NAMED {
-                text += &format!("\n- and {} more (-o json has all)", of_side.len() - NAMED);
+                lines.push(format!("and {} more (-o json has all)", of_side.len() - NAMED));
             }
-            parts.push(text);
+            let title = format!("{} only in the {} side:", n_cases(of_side.len()), side.name());
+            parts.push((title, lines));
         }
-        parts.join("\n\n")
+        parts
     }
 
-    fn legend(&self, comparison: &Comparison) -> String {
+    pub(super) fn legend(&self, comparison: &Comparison) -> String {
         let word = comparison.replicate.word(2);
         let family = match comparison.n_tested {
-            1 => String::new(),
+            0 | 1 => String::new(),
             n => format!(" (Holm, {n} cases)"),
         };
         let percent = |share: f64| (share * 1e4).round() / 1e2;
@@ -302,6 +271,46 @@ impl Words {
                      `benchinf ab` measures it.";
         }
         text
+    }
+}
+
+/// The cells of a pair, under [`COMPARISON_HEADER`].
+pub(super) fn pair_cells(pair: &Pair, axes: &[&str]) -> [String; 9] {
+    let absent = || "–".to_owned();
+    let p = |value: Option<f64>| value.map_or_else(absent, p_text);
+    [
+        case_name(pair, axes),
+        value_text(&pair.base, pair.unit),
+        value_text(&pair.new, pair.unit),
+        pair.ratio.map_or_else(absent, |ratio| ratio_text(ratio.estimate)),
+        pair.ratio.map_or_else(absent, |ratio| interval_text(&ratio)),
+        p(pair.p_adjusted),
+        p(pair.p_same_adjusted),
+        pair.smallest_detectable.map_or_else(absent, |share| format!("{:.1} %", share * 100.0)),
+        pair.verdict.name().to_owned(),
+    ]
+}
+
+/// How many cases have which verdict.
+pub(super) fn counts_text(comparison: &Comparison) -> String {
+    let counts = &comparison.counts;
+    let verdicts = [
+        (counts.slower, Verdict::Slower),
+        (counts.faster, Verdict::Faster),
+        (counts.same, Verdict::Same),
+        (counts.unsure, Verdict::Unsure),
+    ];
+    let all = verdicts.iter().filter(|(n, _)| *n > 0);
+    all.map(|(n, verdict)| format!("{n} {}", verdict.name())).collect::<Vec<_>>().join(", ")
+}
+
+/// The geometric mean, and what is to be said of it; empty without one.
+pub(super) fn mean_text(comparison: &Comparison) -> String {
+    let Some(overall) = &comparison.overall else { return String::new() };
+    let mean = format!("geometric mean of new / base {}", overall_text(overall));
+    match overall.reasons.is_empty() {
+        true => mean,
+        false => format!("{mean}, which is no verdict: {}", overall.reasons.join("; ")),
     }
 }
 
@@ -325,8 +334,30 @@ fn capital(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
+/// The interval, where there is one: two single values have none.
 fn interval_text(ratio: &Ratio) -> String {
-    format!("[{:.3}, {:.3}]", ratio.lower, ratio.upper)
+    match ratio.coverage > 0.0 {
+        true => format!("[{}, {}]", ratio_text(ratio.lower), ratio_text(ratio.upper)),
+        false => "–".into(),
+    }
+}
+
+/// A ratio as people read it; what is far from 1 has an exponent.
+fn ratio_text(ratio: f64) -> String {
+    match ratio {
+        r if (0.001..1e4).contains(&r) => format!("{r:.3}"),
+        r => format!("{r:.2e}"),
+    }
+}
+
+/// The geometric mean with its interval and what that covers.
+fn overall_text(overall: &Overall) -> String {
+    let Ratio { estimate, coverage, .. } = overall.ratio;
+    let estimate = ratio_text(estimate);
+    match coverage > 0.0 {
+        true => format!("{estimate} {} ({:.1} %)", interval_text(&overall.ratio), coverage * 100.0),
+        false => estimate,
+    }
 }
 
 fn p_text(p: f64) -> String {
@@ -341,6 +372,7 @@ fn value_text(sample: &Sample, unit: Unit) -> String {
     let Some(median) = sample.median else { return "–".into() };
     match unit {
         Unit::TokensPerS => format!("{} t/s", significant(median)),
+        Unit::PassesPerS => format!("{} /s", significant(median)),
         Unit::FlopsPerS => flops_per_s_text(median),
         Unit::BytesPerS => bytes_per_s_text(median),
         Unit::Ns => duration_text(median.round() as u64),
@@ -348,7 +380,7 @@ fn value_text(sample: &Sample, unit: Unit) -> String {
 }
 
 /// The axes that tell cases from each other.
-fn telling_axes(pairs: &[Pair]) -> Vec<&str> {
+pub(super) fn telling_axes(pairs: &[Pair]) -> Vec<&str> {
     let Some(first) = pairs.first() else { return Vec::new() };
     let differs = |idx: &usize| {
         pairs.iter().any(|pair| pair.axes.get(*idx).is_none_or(|axis| *axis != first.axes[*idx]))
@@ -365,11 +397,14 @@ fn case_name(pair: &Pair, telling: &[&str]) -> String {
         (Some(p), Some("0")) => format!("pp{p}"),
         (Some("0"), Some(g)) => format!("tg{g}"),
         (Some(p), Some(g)) => format!("pp{p}+tg{g}"),
-        // Without those axes, or of a probe, the id says it.
-        _ => return pair.base_id.clone(),
+        // Another tool's name of it; without that, and of a probe, the id says it.
+        _ => match value("test") {
+            Some(test) => test.to_owned(),
+            None => return pair.base_id.clone(),
+        },
     };
     let mut name = test;
-    for axis in telling.iter().filter(|axis| !["n_prompt", "n_gen"].contains(axis)) {
+    for axis in telling.iter().filter(|axis| !["n_prompt", "n_gen", "test"].contains(axis)) {
         let value = value(axis).unwrap_or_default();
         name += &match *axis {
             "n_depth" => format!(" @ d{value}"),

@@ -20,6 +20,124 @@ const fn column(names: &'static [&'static str], meaning: &'static str) -> Defini
     Definition { names, kind, meaning, unit: "", computed: "", matters: "", advice: "" }
 }
 
+const fn term(
+    names: &'static [&'static str],
+    meaning: &'static str,
+    computed: &'static str,
+    matters: &'static str,
+    advice: &'static str,
+) -> Definition {
+    let kind = DefinitionKind::Term;
+    Definition { names, kind, meaning, unit: "", computed, matters, advice }
+}
+
+/// Words of comparisons; `docs/comparison.md` has the whole.
+pub(super) const TERMS: &[Definition] = &[
+    term(
+        &["base", "new"],
+        "the two sides of a comparison: what was measured before, and after",
+        "the median of its values: of rounds, or of runs as soon as a side has several",
+        "the figures are medians, and the test is on all values",
+        "for the ratio see `benchinf explain 'new / base'`",
+    ),
+    term(
+        &["new / base", "ratio"],
+        "how many times the base the new side is",
+        "the estimate of Hodges and Lehmann: the median of all ratios of a new value to one of the base",
+        "of rates above 1 is faster, of latencies below 1",
+        "read it with its interval, and believe the verdict",
+    ),
+    term(
+        &["p", "p_value", "p_adjusted"],
+        "the chance of as clear a difference where there is none",
+        "Wilcoxon's rank sum test, two-sided and exact, adjusted by Holm's method for all cases that were \
+         tested together",
+        "at 5 % or less a case is called faster or slower, unless it is shown to be the same",
+        "where it is `–`, there are too few values to test: measure more rounds (-r)",
+    ),
+    term(
+        &["p same", "p_same", "p_same_adjusted"],
+        "the chance of values as close as these if the change were as large as the margin",
+        "two one-sided rank sum tests, against 1 + margin and 1 / (1 + margin), adjusted by Holm's method",
+        "at 5 % or less a case is called the same: that nothing is found would not show it",
+        "measure more rounds (-r), or take a wider --margin",
+    ),
+    term(
+        &["detectable", "smallest_detectable"],
+        "the smallest change that these very values would have shown",
+        "the distance from the estimate to the farther end of its interval at the strictest level of the \
+         family",
+        "a smaller change may well be there and not be found",
+        "measure more rounds (-r), on a quieter machine or in turns (`benchinf ab`)",
+    ),
+    term(
+        &["margin"],
+        "the change that is too small to matter",
+        "--margin, 3 % by default",
+        "`same` says that the change is smaller",
+        "set it to what you would act on",
+    ),
+    term(
+        &["geometric mean", "overall"],
+        "the ratio over all cases that can be compared whole",
+        "the mean over cases of logarithms, made of each round (or run) that all of them have, and then \
+         the estimate and interval of a single case",
+        "it sums a sweep up, and hides cases that went the other way",
+        "it is no verdict: what costs the verdicts stands beside it",
+    ),
+    term(
+        &["verdict"],
+        "what is said of a case: faster, slower, same or unsure",
+        "same if `p same` is 5 % at most; otherwise faster or slower if `p` is; otherwise unsure",
+        "the chance that any faster or slower of a family is wrong is 5 % at most, and so is that of same",
+        "--fail-on says which of them make the exit status other than 0",
+    ),
+    term(
+        &["faster", "slower"],
+        "a verdict: the new side is shown to differ by more than chance",
+        "`p` is 5 % at most, and the change is not shown to be below the margin",
+        "it holds with the difference of clocks taken off, where there is one",
+        "see the interval for by how much",
+    ),
+    term(
+        &["same"],
+        "a verdict: the change is shown to be smaller than the margin, be there one or not",
+        "`p same` is 5 % at most",
+        "it is more than that nothing was found",
+        "a narrower --margin asks for more",
+    ),
+    term(
+        &["unsure"],
+        "a verdict: nothing is shown, or something else could explain it",
+        "neither test reaches 5 %, there are too few values, or the sides differ in what costs the verdict",
+        "it does not mean that both sides are the same",
+        "the reasons stand below the table, each with what to do",
+    ),
+    term(
+        &["round"],
+        "what counts as one value where each side is one run",
+        "the work of a round by its time, or the mean of a latency in it",
+        "iterations inside a round are alike, and never taken for independent",
+        "what differs from run to run is in no interval then: `benchinf ab` measures it",
+    ),
+    term(
+        &["run"],
+        "what counts as one value as soon as a side has several runs",
+        "the median of its rounds",
+        "rounds of one run are more alike than runs are",
+        "give each side as many runs as there are rounds otherwise",
+    ),
+    term(
+        &["noted", "allowed", "taken off before a verdict is given", "costs the verdict"],
+        "what a difference between the sides does to verdicts",
+        "noted: nothing; allowed: it would cost the verdict, but --allow says that it does not matter; taken \
+         off: a verdict stands only where it would with all that the difference explains taken off; costs \
+         the verdict: every case is unsure",
+        "what could explain a change is taken for its cause unless somebody says otherwise",
+        "measure both sides alike, or --allow what you compare",
+    ),
+];
+
 /// Figures: each with its unit, how it is computed, why it matters and what to do about it.
 pub(super) const METRICS: &[Definition] = &[
     metric(

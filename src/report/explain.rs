@@ -1,7 +1,8 @@
-//! What names in tables, rows and result files mean: `benchinf explain`.
+//! What names in tables, rows, comparisons and result files mean: `benchinf explain`.
 
-use super::definitions::{COLUMNS, METRICS};
+use super::definitions::{COLUMNS, METRICS, TERMS};
 use crate::classify::metric::Flag;
+use crate::compare::DifferenceKind;
 use crate::error::{Error, Result};
 use crate::result::file::WarningKindFile;
 
@@ -16,6 +17,10 @@ pub enum DefinitionKind {
     Column,
     /// A fact that rules ask for and no run shows.
     Flag,
+    /// A word of comparisons: a column of theirs, or a verdict.
+    Term,
+    /// Something that may differ between the sides of a comparison.
+    Difference,
 }
 
 impl DefinitionKind {
@@ -25,6 +30,8 @@ impl DefinitionKind {
             DefinitionKind::Warning => "warning",
             DefinitionKind::Column => "column",
             DefinitionKind::Flag => "flag of rules",
+            DefinitionKind::Term => "comparison",
+            DefinitionKind::Difference => "difference between sides",
         }
     }
 }
@@ -54,7 +61,7 @@ struct Entry {
 
 /// Every definition, once for each of its names.
 fn entries() -> impl Iterator<Item = Entry> {
-    let tables = METRICS.iter().chain(COLUMNS).flat_map(|definition| {
+    let tables = METRICS.iter().chain(COLUMNS).chain(TERMS).flat_map(|definition| {
         definition.names.iter().map(|name| Entry {
             name: (*name).into(),
             others: definition.names.iter().filter(|other| *other != name).copied().collect(),
@@ -91,7 +98,21 @@ fn entries() -> impl Iterator<Item = Entry> {
             "declare it to `benchinf classify` with --declare NAME=yes|no",
         )],
     });
-    tables.chain(warnings).chain(flags)
+    let differences = DifferenceKind::ALL.into_iter().map(|kind| Entry {
+        name: kind.name().into(),
+        others: Vec::new(),
+        kind: DefinitionKind::Difference,
+        meaning: kind.meaning().into(),
+        details: vec![
+            (
+                "why it matters",
+                "it could explain what a comparison shows; `benchinf explain noted` has what that \
+                 does to verdicts",
+            ),
+            ("what to do", kind.advice()),
+        ],
+    });
+    tables.chain(warnings).chain(flags).chain(differences)
 }
 
 /// The definition of a name, whatever its case, ending in a newline.
@@ -99,9 +120,13 @@ fn entries() -> impl Iterator<Item = Entry> {
 /// # Errors
 /// [`Error::UnknownTerm`] with the nearest names.
 pub fn explain(name: &str) -> Result<String> {
-    let wanted = name.trim().to_lowercase().replace('-', "_");
-    if let Some(entry) = entries().find(|entry| entry.name == wanted) {
-        return Ok(text(&entry));
+    let plain = |name: &str| name.trim().to_lowercase().replace(['-', ' '], "_");
+    let wanted = plain(name);
+    // `model` is a column, and may differ between the sides of a comparison.
+    let found: Vec<String> =
+        entries().filter(|entry| plain(&entry.name) == wanted).map(|entry| text(&entry)).collect();
+    if !found.is_empty() {
+        return Ok(found.join("\n"));
     }
     let mut alike: Vec<(f64, String)> = entries()
         .map(|entry| (strsim::jaro_winkler(&wanted, &entry.name), entry.name))
@@ -135,6 +160,9 @@ pub fn list_definitions(of: impl Fn(DefinitionKind) -> bool) -> String {
 mod tests {
     use super::*;
     use crate::classify::metric;
+    use crate::compare::Verdict;
+    use crate::compare::record::Effect;
+    use crate::report::comparison::COMPARISON_HEADER;
     use crate::report::{Format, render};
     use crate::result;
 
@@ -161,6 +189,11 @@ mod tests {
         names.extend(WarningKindFile::KNOWN.iter().map(|kind| kind.as_str().to_owned()));
         names.extend(metric::Metric::ALL.map(|metric| metric.name().to_owned()));
         names.extend(Flag::ALL.map(|flag| flag.name().to_owned()));
+        names.extend(COMPARISON_HEADER.map(str::to_owned));
+        names.extend(Verdict::ALL.map(|verdict| verdict.name().to_owned()));
+        names.extend(Effect::ALL.map(|effect| effect.name().to_owned()));
+        names.extend(DifferenceKind::ALL.map(|kind| kind.name().to_owned()));
+        names.extend(["geometric mean", "margin", "round", "run"].map(str::to_owned));
         names
     }
 
@@ -174,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_name_means_one_thing_and_a_metric_is_defined_in_full() {
-        let mut names: Vec<String> = entries().map(|entry| entry.name).collect();
+        let mut names: Vec<(String, &str)> =
+            entries().map(|entry| (entry.name, entry.kind.name())).collect();
         let n = names.len();
         names.sort_unstable();
         names.dedup();

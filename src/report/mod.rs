@@ -21,7 +21,7 @@ pub use explain::{DefinitionKind, explain, list_definitions};
 
 pub use classification::{ClassificationFormat, render_classifications};
 pub use comparison::{ComparisonFormat, render_comparison};
-pub use html::{NamedReading, page};
+pub use html::{NamedReading, OtherSide, page};
 
 /// Formats of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

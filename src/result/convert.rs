@@ -28,21 +28,7 @@ pub fn case_file(case: &Case, config: &DecoderConfig) -> CaseFile {
     let work = cost::of_case(config, case);
     CaseFile {
         id: case.id(),
-        axes: AxesFile {
-            model: case.model.clone(),
-            dtype: case.dtype.into(),
-            device: case.device.to_string(),
-            kernels: Some(match case.kernels {
-                Kernels::Fused => KernelsFile::Fused,
-                Kernels::Stock => KernelsFile::Stock,
-            }),
-            n_threads: case.n_threads,
-            test: case.test_name(),
-            n_prompt: case.test.n_prompt(),
-            n_gen: case.test.n_gen(),
-            n_depth: case.n_depth,
-            batch_size: case.batch_size,
-        },
+        axes: axes_file(case),
         work: WorkFile {
             tokens: case.tokens_per_pass(),
             flops: work.flops,
@@ -60,6 +46,25 @@ pub fn case_file(case: &Case, config: &DecoderConfig) -> CaseFile {
         roofline: None,
         claims: None,
         warnings: Vec::new(),
+    }
+}
+
+/// The axes of a case.
+pub fn axes_file(case: &Case) -> AxesFile {
+    AxesFile {
+        model: case.model.clone(),
+        dtype: case.dtype.into(),
+        device: case.device.to_string(),
+        kernels: Some(match case.kernels {
+            Kernels::Fused => KernelsFile::Fused,
+            Kernels::Stock => KernelsFile::Stock,
+        }),
+        n_threads: case.n_threads,
+        test: case.test_name(),
+        n_prompt: case.test.n_prompt(),
+        n_gen: case.test.n_gen(),
+        n_depth: case.n_depth,
+        batch_size: case.batch_size,
     }
 }
 

@@ -205,6 +205,9 @@ pub struct ImportedLatencyFile {
     pub percentiles_ns: BTreeMap<String, f64>,
 }
 
+/// The longest time that is believed: thirty years.
+pub const MAX_NS: f64 = 1e18;
+
 /// Keys that only a file of our own can have.
 const OF_OUR_OWN: [&str; 6] = ["claims", "check", "roofline", "ceilings", "environment", "plan"];
 
@@ -273,6 +276,20 @@ pub(super) fn parse(text: &str) -> Result<ImportedFile, String> {
 fn check(case: &ImportedCaseFile, n_sources: usize) -> Result<(), String> {
     if case.source_idx as usize >= n_sources {
         return Err("it is of a source that the file does not have".into());
+    }
+    for latency in &case.latencies {
+        let figures = [latency.mean_ns, latency.stddev_ns, latency.min_ns, latency.max_ns];
+        let figures = figures.into_iter().flatten().chain(latency.percentiles_ns.values().copied());
+        if let Some(figure) = figures.into_iter().find(|ns| !(0.0..=MAX_NS).contains(ns)) {
+            return Err(format!(
+                "{}: {figure:e} ns is no time that something took: it must be between 0 and thirty \
+                 years",
+                latency.metric
+            ));
+        }
+    }
+    if case.rounds.iter().any(|round| round.total_ns as f64 > MAX_NS) {
+        return Err("a round of more than thirty years is none".into());
     }
     if case.rounds.iter().any(|round| round.passes == 0) {
         return Err("a round of no pass is none".into());

@@ -196,7 +196,8 @@ pub fn parse(text: &str) -> std::result::Result<ResultFile, String> {
     if head.origin == Some(OriginFile::Imported) {
         return Err(format!(
             "it was imported from {}: nothing in it was measured here, so it proves nothing and \
-             cannot be compared, merged or classified; `benchinf report` shows it",
+             cannot be merged or classified; `benchinf report` shows it, and `benchinf compare` \
+             takes it",
             head.tools()
         ));
     }

@@ -29,6 +29,8 @@ const sweep = join(files, "sweep.json");
 const imported = join(files, "imported.json");
 run("import", join(root, "tests/data/import/llama-bench.json"), "-m", "smollm2-135m", "--out", imported);
 
+const scriptedFile = made("scripted.json", JSON.stringify(scripted(result)));
+
 /** Pages: the results each is made from, and what must be seen on it. */
 const PAGES = [
   { name: "run", args: [committed], sections: ["results", "latency", "roofline", "rounds", "tiers", "ceilings", "environment"], status: "intact" },
@@ -36,10 +38,12 @@ const PAGES = [
   { name: "several", args: [committed, other], sections: ["results", "roofline"], status: "intact" },
   { name: "sweep", args: [sweep], sections: ["results", "throughput", "latency"], status: "intact" },
   { name: "imported", args: [committed, imported], sections: ["results", "roofline", "environment"], status: "intact" },
-  { name: "sides", args: [sweep, "--with", join(files, "sweep-new.json")], sections: ["results", "throughput"], status: "intact" },
+  { name: "sides", args: [sweep, "--with", join(files, "sweep-new.json")], sections: ["sides", "results", "throughput"], status: "intact" },
+  { name: "sides-imported", args: [committed, "--with", imported], sections: ["sides", "results"], status: "intact" },
+  { name: "sides-scripted", args: [scriptedFile, "--with", scriptedFile], sections: ["sides", "results"], status: "altered", isHostile: true },
   { name: "large", args: [join(files, "large.json")], sections: ["results"], status: "intact" },
   { name: "altered", args: [made("altered.json", readFileSync(committed, "utf8").replace('"seed": ', '"seed": 1'))], sections: ["results"], status: "altered" },
-  { name: "scripted", args: [made("scripted.json", JSON.stringify(scripted(result)))], sections: ["results"], status: "altered", isHostile: true },
+  { name: "scripted", args: [scriptedFile], sections: ["results"], status: "altered", isHostile: true },
   { name: "absurd", args: [made("absurd.json", absurd(result))], sections: ["results"], status: "altered", isHostile: true },
 ];
 

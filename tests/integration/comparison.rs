@@ -480,6 +480,171 @@ fn hostile_names_stay_text() {
     }
 }
 
+/// An import of llama-bench's fixture, with other times and texts of its own.
+fn import(sandbox: &Sandbox, name: &str, fixture: &str, edit: impl Fn(String) -> String) {
+    let text = std::fs::read_to_string(repository("tests/data/import").join(fixture)).unwrap();
+    write(sandbox, "source", &edit(text));
+    let args = format!("import -m smollm2-135m source --force --out {name}");
+    sandbox.benchinf(&args).assert().success();
+}
+
+/// Rows of eight repetitions around a time, whose rates are left out.
+fn rows(edit: &[(&str, &str)], centre_ns: f64, seed: usize) -> String {
+    let path = repository("tests/data/import/llama-bench.json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut rows: Vec<serde_json::Map<String, Value>> = serde_json::from_str(&text).unwrap();
+    rows.truncate(1);
+    let row = &mut rows[0];
+    for key in ["avg_ts", "stddev_ts", "samples_ts", "avg_ns", "stddev_ns"] {
+        row.remove(key);
+    }
+    row.insert("samples_ns".into(), around(centre_ns, 8, seed).into());
+    for (key, value) in edit {
+        row.insert((*key).into(), (*value).into());
+    }
+    serde_json::to_string(&rows).unwrap()
+}
+
+#[test]
+fn imported_rounds_are_compared_as_ours_as_far_as_they_tell_enough() {
+    for (edit, ratio, args, verdict, kind) in [
+        // The same tool on the same machine: rounds are rounds.
+        (&[][..], 1.2, "", "slower", "imported"),
+        (&[], 0.8, "", "faster", "imported"),
+        (&[], 1.0, "", "same", "imported"),
+        (&[("cpu_info", "another")], 1.2, "", "unsure", "machine"),
+        (&[("cpu_info", "another")], 1.2, "--allow machine", "slower", "machine"),
+        // A machine that nobody names may be any.
+        (&[("cpu_info", "")], 1.2, "", "unsure", "machine"),
+        (&[("build_commit", "another")], 1.2, "", "unsure", "tool"),
+        (&[("build_commit", "another")], 1.2, "--allow tool", "slower", "tool"),
+        (&[("split_mode", "row")], 1.2, "--across split_mode", "slower", "imported"),
+    ] {
+        let sandbox = Sandbox::new();
+        import(&sandbox, "a.json", "llama-bench.json", |_| rows(&[], 1e9, 0));
+        import(&sandbox, "b.json", "llama-bench.json", |_| rows(edit, ratio * 1e9, 1));
+        let answer = compare(&sandbox, &format!("a.json --with b.json -o json {args}"));
+        assert_eq!(answer.verdicts(), [verdict], "{edit:?} {args}");
+        assert!(answer.difference(kind).is_some(), "{edit:?}");
+        let json = answer.json();
+        assert_eq!(json["base"]["files"][0]["origin"], "imported");
+        assert!(json["base"]["files"][0]["run_id"].is_null());
+        let validator = benchinf::compare::schema();
+        let validator: Value = serde_json::from_str(&validator).unwrap();
+        assert!(jsonschema::is_valid(&validator, &json));
+        for format in ["text", "md"] {
+            let args = format!("a.json --with b.json -o {format} {args}");
+            let text = compare(&sandbox, &args).stdout;
+            assert!(text.contains("a.json (imported, 1 run), llama-bench 5163"), "{text}");
+        }
+    }
+    // A setting that differs is another case.
+    let sandbox = Sandbox::new();
+    import(&sandbox, "a.json", "llama-bench.json", |_| rows(&[], 1e9, 0));
+    import(&sandbox, "b.json", "llama-bench.json", |_| rows(&[("split_mode", "row")], 1e9, 1));
+    let answer = compare(&sandbox, "a.json --with b.json");
+    assert_eq!(answer.code, 2);
+    assert!(answer.stderr.contains("differs in split_mode (layer and row)"), "{}", answer.stderr);
+    // What was translated twice is one run.
+    let answer = compare(&sandbox, "a.json --with a.json -o json");
+    assert_eq!(answer.verdicts(), ["unsure"]);
+    assert!(answer.difference("same_run").is_some());
+    assert_eq!(compare(&sandbox, "a.json a.json --with b.json --across split_mode").code, 2);
+}
+
+#[test]
+fn one_figure_of_another_tool_gives_a_ratio_and_no_verdict() {
+    let sandbox = Sandbox::new();
+    import(&sandbox, "a.json", "llama-bench.json", |text| text);
+    import(&sandbox, "b.json", "llama-bench.csv", |text| text);
+    let answer = compare(&sandbox, "a.json --with b.json -o json");
+    assert_eq!(answer.verdicts(), ["unsure"; 4]);
+    let pair = &answer.json()["pairs"][0];
+    assert!(pair["ratio"]["estimate"].is_number() && pair["p_value"].is_null(), "{pair}");
+    let reason = pair["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("new: llama-bench tells one figure for all"), "{reason}");
+    assert!(answer.json()["overall"].is_null());
+    // However many rounds the other side has.
+    import(&sandbox, "a.json", "llama-bench.json", |_| {
+        rows(&[], 1e9, 0)
+            .replace("samples_ns\":[", &format!("samples_ns\":[{}", "1000000,".repeat(60)))
+    });
+    let answer = compare(&sandbox, "a.json --with b.json -o json");
+    assert_eq!(answer.verdicts(), ["unsure"]);
+    // Two single figures have no interval.
+    let text = compare(&sandbox, "b.json --with b.json").stdout;
+    assert!(text.contains("1.000 ┆        – ┆"), "{text}");
+    // Times that tell no work are passes per second; others do not have it.
+    import_plain(&sandbox, "h.json", "hyperfine.json");
+    let answer = compare(&sandbox, "h.json --with h.json -o json");
+    assert_eq!(answer.json()["pairs"][0]["unit"], "passes_per_s");
+    let answer = compare(&sandbox, "h.json --with h.json --metric ttft");
+    assert_eq!(answer.code, 2);
+    assert!(answer.stderr.contains("no case has ttft on both sides"), "{}", answer.stderr);
+    import_plain(&sandbox, "v.json", "vllm-serve.json");
+    let answer = compare(&sandbox, "v.json --with v.json --metric ttft -o json");
+    assert_eq!(answer.verdicts(), ["unsure"]);
+}
+
+fn import_plain(sandbox: &Sandbox, name: &str, fixture: &str) {
+    let path = repository("tests/data/import").join(fixture);
+    sandbox.benchinf(&format!("import --out {name}")).arg(path).assert().success();
+}
+
+#[test]
+fn ours_and_another_tools_pair_by_what_both_tell() {
+    let sandbox = Sandbox::new();
+    let ours = repository("results/2026-11-24-amd-epyc-2-cores/smollm2-135m.json");
+    std::fs::copy(ours, sandbox.path("ours.json")).unwrap();
+    import(&sandbox, "theirs.json", "llama-bench.json", |text| text);
+    let answer = compare(&sandbox, "ours.json --with theirs.json -o json");
+    let json = answer.json();
+    // Prefill is defined alike; decoding is not, and has a ratio alone.
+    assert_eq!(answer.verdicts(), ["unsure", "unsure"]);
+    assert!(json["pairs"][1]["ratio"]["estimate"].is_number());
+    assert!(json["pairs"][1]["reasons"][0].as_str().unwrap().contains("defined differently"));
+    assert_eq!(json["across"][0]["axis"], "kernels");
+    assert_eq!(json["across"][0]["new"], "llama.cpp");
+    let axes = answer.difference("axes").unwrap()["message"].to_string();
+    assert!(axes.contains("only the new side tells") && axes.contains("split_mode"), "{axes}");
+    assert_eq!(answer.difference("tool").unwrap()["effect"], "costs_verdict");
+    assert!(answer.difference("machine").is_none(), "both name the same processor");
+    assert!(json["overall"]["reasons"][0].as_str().unwrap().contains("the sides differ"));
+    let answer = compare(&sandbox, "ours.json --with theirs.json -o json --allow axes,tool");
+    assert_eq!(answer.verdicts(), ["faster", "unsure"]);
+    // Without a declared shape the models have different names.
+    import_plain(&sandbox, "undeclared.json", "llama-bench.json");
+    let answer = compare(&sandbox, "ours.json --with undeclared.json");
+    assert!(answer.stderr.contains("differs in model"), "{}", answer.stderr);
+}
+
+#[test]
+fn the_mean_is_of_moments_that_all_cases_have_and_says_what_casts_doubt_on_it() {
+    let sandbox = Sandbox::new();
+    // The second case lacks the first rounds' successors: five rounds against eight.
+    let side = |run: &str, ratio: f64, n_second: usize| {
+        let drift = |n: usize| (0..n).map(|i| (ratio * MS * (1.0 + 0.1 * i as f64)) as u64);
+        let made = Made::new(run).prefill(16, &drift(8).collect::<Vec<_>>());
+        made.prefill(32, &drift(n_second).collect::<Vec<_>>())
+    };
+    write(&sandbox, "a.json", &side("a", 1.0, 8).text());
+    write(&sandbox, "b.json", &side("b", 1.0, 5).text());
+    let json = compare(&sandbox, "a.json --with b.json -o json").json();
+    // Eight moments of the base, the five of the new side that both cases have.
+    let overall = &json["overall"];
+    assert_eq!(overall["n_pairs"], 2);
+    let coverage = overall["ratio"]["coverage"].as_f64().unwrap();
+    let alone = json["pairs"][1]["ratio"]["coverage"].as_f64().unwrap();
+    assert_eq!(coverage, alone, "8 and 5 values on both");
+    assert_eq!(overall["reasons"], serde_json::json!([]));
+    let other = side("b", 1.0, 5).edit(|file| file.tool.commit = Some("abc".into()));
+    write(&sandbox, "b.json", &other.core_speed(5e8).text());
+    let text = compare(&sandbox, "a.json --with b.json").stdout;
+    let words =
+        ", which is no verdict: the sides differ: tool; the difference of clocks is not taken off";
+    assert!(text.contains(words), "{text}");
+}
+
 #[test]
 fn probes_are_compared_where_there_are_no_cases() {
     let sandbox = Sandbox::new();

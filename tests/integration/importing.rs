@@ -70,6 +70,59 @@ fn names_mean_what_they_mean_here_and_the_rest_is_absent() {
 }
 
 #[test]
+fn every_setting_of_llama_bench_tells_cases_apart() {
+    for name in ["llama-bench.json", "llama-bench.jsonl", "llama-bench.csv"] {
+        let text = std::fs::read_to_string(fixture(name)).unwrap();
+        let file = imported(name);
+        let other = &file.cases[0].axes.other;
+        for (setting, value) in
+            [("split_mode", "layer"), ("no_kv_offload", "0"), ("use_mmap", "1"), ("poll", "50")]
+        {
+            assert_eq!(other[setting], value, "{name}");
+        }
+        // What was measured, on what and with what result is no setting.
+        let is_result =
+            |key: &str| ["avg_", "stddev_", "samples_"].iter().any(|b| key.starts_with(b));
+        let told = ["model_size", "test_time", "build_commit", "n_prompt", "n_threads", "cpu_info"];
+        assert!(
+            !other.keys().any(|key| is_result(key) || told.contains(&key.as_str())),
+            "{other:?}"
+        );
+        // Two runs that differ in one setting are two cases, whose ids say in which.
+        let sandbox = Sandbox::new();
+        std::fs::write(sandbox.path("a"), &text).unwrap();
+        std::fs::write(sandbox.path("b"), text.replace("\"layer\"", "\"row\"")).unwrap();
+        let both = import::import(&[sandbox.path("a"), sandbox.path("b")], None, None).unwrap();
+        let ids: Vec<&str> = both.cases.iter().map(|case| case.id.as_str()).collect();
+        assert!(ids[0].ends_with("pp512@d0/split_mode=layer"), "{ids:?}");
+        assert!(ids[4].ends_with("pp512@d0/split_mode=row"), "{ids:?}");
+        // Alone, nothing needs to be told apart.
+        assert!(file.cases[0].id.ends_with("/pp512@d0"), "{}", file.cases[0].id);
+    }
+}
+
+#[test]
+fn times_that_nothing_took_are_refused() {
+    let sandbox = Sandbox::new();
+    let serve = fixture("vllm-serve.json");
+    sandbox.benchinf("import --out a.json").arg(serve).assert().success();
+    let text = std::fs::read_to_string(sandbox.path("a.json")).unwrap();
+    let spoil = |value: &str| {
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json["cases"][0]["latencies"][0]["mean_ns"] = serde_json::from_str(value).unwrap();
+        std::fs::write(sandbox.path("b.json"), json.to_string()).unwrap();
+        let output = sandbox.benchinf("report b.json").output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for value in ["1e308", "-1", "1.1e18"] {
+        let (code, stderr) = spoil(value);
+        assert_eq!(code, 2, "{value}");
+        assert!(stderr.contains("ttft: ") && stderr.contains("is no time that"), "{stderr}");
+    }
+    assert_eq!(spoil("0").0, 0);
+}
+
+#[test]
 fn work_is_counted_from_a_declared_shape_and_only_from_the_right_one() {
     let smol = ModelSpec::resolve("smollm2-135m").unwrap();
     let file = import::import(&[fixture("llama-bench.json")], None, Some(&smol)).unwrap();
@@ -101,11 +154,11 @@ fn what_was_imported_is_intact_and_proves_nothing() {
         assert!(all.contains(text), "{args}: {all}");
     };
     says("verify a.json", 0, "imported from llama-bench: it was not measured here");
-    says("classify a.json", 2, "proves nothing and cannot be compared, merged or classified");
+    says("classify a.json", 2, "proves nothing and cannot be merged or classified");
     says(
         "merge a.json a.json --out b.json",
         2,
-        "proves nothing and cannot be compared, merged or classified",
+        "proves nothing and cannot be merged or classified",
     );
     says("report a.json", 0, "not measured here, and nothing is proved");
     says("report a.json -o csv", 0, "\nimported,llama-bench,");

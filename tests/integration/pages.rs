@@ -1,5 +1,6 @@
 //! Pages of results, as far as they can be looked at without a browser; `tests/browser` opens them.
 
+use crate::made::{Made, around};
 use crate::{Sandbox, repository};
 
 const VALID: &str = "tests/data/results/valid";
@@ -51,16 +52,47 @@ fn an_altered_file_is_named_and_proves_nothing() {
 }
 
 #[test]
-fn two_sides_stand_beside_each_other_without_a_verdict() {
+fn two_sides_have_the_verdicts_of_compare() {
     let sandbox = Sandbox::new();
-    let (base, new) = (format!("{VALID}/v1.1.json"), format!("{VALID}/v1.2.json"));
-    let page = page_of(&sandbox, &[&base, "--with", &new]);
-    let table = page.split("Both sides of each case").nth(1).unwrap().split("</table>").next();
-    let table = table.unwrap();
-    assert!(table.matches("<tr>").count() > 2, "no pair");
-    for verdict in ["faster", "slower", "same", "unsure"] {
-        assert!(!table.contains(verdict), "{verdict}");
+    let write = |run: &str, ratio: f64, seed: usize| {
+        let made = Made::new(run).prefill(16, &around(ratio * 1e6, 8, seed));
+        let made = made.prefill(32, &around(2e6, 8, seed));
+        std::fs::write(sandbox.path(&format!("{run}.json")), made.text()).unwrap();
+    };
+    write("old", 1.0, 0);
+    write("new", 1.2, 1);
+    let page = |args: &str| {
+        let args = format!("report {args} --force --html p.html");
+        sandbox.benchinf(&args).assert().success().stdout("");
+        std::fs::read_to_string(sandbox.path("p.html")).unwrap()
+    };
+    let shown = page("old.json --with new.json");
+    let compared = sandbox.benchinf("compare old.json --with new.json").output().unwrap();
+    let compared = String::from_utf8(compared.stdout).unwrap();
+    // What the terminal says stands there, cell by cell.
+    let row = compared.lines().find(|line| line.contains("slower ")).unwrap();
+    let cells: Vec<&str> = row.split(['│', '┆']).map(str::trim).collect();
+    assert_eq!(cells.iter().filter(|cell| !cell.is_empty()).count(), 9, "{row}");
+    for cell in cells {
+        assert!(shown.contains(cell), "{cell}");
     }
+    for words in [
+        "<strong>1 slower, 1 same</strong>",
+        "geometric mean of new / base 0.9",
+        "class=\"verdict slower\"",
+        "by the exact rank sum",
+        "href=\"#sides\"",
+    ] {
+        assert!(shown.contains(words), "{words}");
+    }
+    // With leave and margin of the user.
+    assert!(page("old.json --with new.json --margin 30%").contains("<strong>2 same</strong>"));
+    // What is in the way of a verdict, and of any comparison.
+    let import = repository("tests/data/import/hyperfine.json");
+    sandbox.benchinf("import --out other.json").arg(import).assert().success();
+    let shown = page("old.json --with other.json");
+    assert!(shown.contains("No verdict: </strong>there is nothing to compare: no case is on both"));
+    sandbox.benchinf("report old.json --across kernels").assert().code(2);
 }
 
 #[test]

@@ -112,6 +112,65 @@ fn arms_that_cannot_run_are_refused() {
 
 #[test]
 #[cfg(unix)]
+fn a_default_that_changed_is_no_answer_to_what_was_asked() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    // A build whose default is another dtype, unless it is told one.
+    let binary = env!("CARGO_BIN_EXE_benchinf");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--dtype*) exec '{binary}' \"$@\";; esac\n\
+         exec '{binary}' \"$@\" --dtype f16\n"
+    );
+    std::fs::write(sandbox.path("newer"), script).unwrap();
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(sandbox.path("newer"), executable).unwrap();
+    let ab = |own: &str| {
+        let args = format!(
+            "ab --new-bin ./newer {own} --sessions 1 -q {ALLOW},system,tool -o json -- {QUICK}"
+        );
+        let (stdout, _) = run(&sandbox, &args, 0);
+        let json: Value = serde_json::from_str(&stdout).unwrap();
+        let all = json["differences"].as_array().unwrap().clone();
+        let axes = all.into_iter().find(|difference| difference["kind"] == "axes");
+        (axes, json["pairs"][0]["reasons"].to_string())
+    };
+    let (axes, reasons) = ab("--base=--dtype=f32");
+    let axes = axes.unwrap();
+    let words = "dtype is f32 in the base and f16 in the new side, and not both arms name it";
+    assert!(axes["message"].as_str().unwrap().contains(words), "{axes}");
+    assert!(reasons.contains("the sides differ: axes"), "{reasons}");
+    let (axes, reasons) = ab("--base=--dtype=f32 --new=--dtype=f16");
+    assert!(axes.is_none() && !reasons.contains("axes"), "{axes:?} {reasons}");
+}
+
+#[test]
+fn arms_and_baselines_without_a_common_case_are_refused_before_time_is_spent() {
+    let sandbox = Sandbox::new();
+    let quick = "-m tiny -n 0 -t 1 -r 1 --min-time 1ms --no-ceilings";
+    for floor in ["", "--noise-floor"] {
+        let args = format!("ab --base=-p16,32 --new=-p8,64 {floor} -- {quick}");
+        let (stdout, stderr) = run(&sandbox, &args, 2);
+        assert_eq!(stdout, "");
+        assert!(
+            stderr.contains("there is nothing to compare: no case is on both sides"),
+            "{stderr}"
+        );
+        let begun = stderr.lines().filter(|line| line.contains("session ")).count();
+        assert_eq!(begun, if floor.is_empty() { 2 } else { 0 }, "{stderr}");
+        assert_eq!(sandbox.files(), [""; 0]);
+    }
+    run(&sandbox, &format!("run {quick} -p 16 --save-baseline main --out a.json -q"), 0);
+    let files = sandbox.files();
+    // A minute of rounds would show that it did not wait for them.
+    let args =
+        format!("run {} -p 8 --min-time 1m --baseline main", quick.replace("--min-time 1ms", ""));
+    let (stdout, stderr) = run(&sandbox, &args, 2);
+    assert!(stderr.contains("differs in n_prompt (16 and 8)"), "{stderr}");
+    assert_eq!((stdout.as_str(), sandbox.files()), ("", files));
+}
+
+#[test]
+#[cfg(unix)]
 fn an_interrupt_ends_the_session_under_way_and_leaves_nothing_of_it() {
     use nix::sys::signal::{Signal, kill};
     let sandbox = Sandbox::new();

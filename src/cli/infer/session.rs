@@ -13,7 +13,7 @@ use crate::compare::{self, Across, Input};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::report::{self, ComparisonFormat};
-use crate::result::file::{OutcomeFile, ResultFile, RunEnd};
+use crate::result::file::{AxesFile, OutcomeFile, ResultFile, RunEnd};
 use crate::result::{self, Assembly, Destination, Journal, SigningKey};
 use crate::runner::{self, Event};
 
@@ -29,7 +29,7 @@ pub(super) fn destination(plan: &Plan, args: &ResultArgs) -> Result<Destination>
 pub(super) fn start(plan: &Plan, args: &ResultArgs, chosen: Option<String>) -> Result<ExitCode> {
     let mut destination = destination(plan, args)?;
     let key = args.sign_key.as_deref().map(SigningKey::read).transpose()?;
-    let base = read_baseline(args)?;
+    let base = read_baseline(args, plan)?;
     let mut journal = destination.prepare()?;
     let progress = ProgressLine::new(args.quiet);
     if let Some(chosen) = chosen {
@@ -52,8 +52,8 @@ pub(super) fn start(plan: &Plan, args: &ResultArgs, chosen: Option<String>) -> R
 pub(super) fn resume(path: &Path, args: &ResultArgs) -> Result<ExitCode> {
     let (journal_path, result_path) = places(path);
     let key = args.sign_key.as_deref().map(SigningKey::read).transpose()?;
-    let base = read_baseline(args)?;
     let (plan, mut assembly, mut journal) = runner::resume(&journal_path)?;
+    let base = read_baseline(args, &plan)?;
     let destination = match &args.out {
         Some(path) => Destination::named(path.clone(), args.force)?,
         None => {
@@ -183,10 +183,14 @@ fn save_baseline(name: &BaselineName, text: &str) -> Result<PathBuf> {
     Destination::named(path, true)?.write(text)
 }
 
-/// The baseline that was named, read before anything is measured.
-fn read_baseline(args: &ResultArgs) -> Result<Option<Input>> {
+/// The baseline that was named, read and held against the plan before anything is measured.
+fn read_baseline(args: &ResultArgs, plan: &Plan) -> Result<Option<Input>> {
     let Some(name) = &args.baselines.baseline else { return Ok(None) };
-    Ok(Some(Input::read(&name.path()?)?))
+    let base = Input::read(&name.path()?)?;
+    let axes: Vec<AxesFile> =
+        plan.cases.iter().map(|planned| result::axes_file(&planned.case)).collect();
+    compare::check_planned(std::slice::from_ref(&base), &axes)?;
+    Ok(Some(base))
 }
 
 /// Compares what was written with the baseline. In Markdown both go to standard output; where that

@@ -5,13 +5,25 @@
 mod chart;
 mod page;
 mod plots;
+mod sides;
 mod tables;
 mod view;
+
+use crate::compare::Comparison;
 
 pub use view::NamedReading;
 use view::View;
 
-/// Result files as a page. With a second side, both stand beside each other.
-pub fn page(base: &[NamedReading], with: &[NamedReading]) -> String {
-    page::page(&View::new(base, with)).into_string()
+/// The side that a page holds against its files.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherSide<'a> {
+    /// Its files.
+    pub files: &'a [NamedReading<'a>],
+    /// What the comparison says, or why there is none.
+    pub comparison: Result<&'a Comparison, &'a str>,
+}
+
+/// Result files as a page. With a second side, it says what `benchinf compare` does.
+pub fn page(base: &[NamedReading], other: Option<OtherSide>) -> String {
+    page::page(&View::new(base, other)).into_string()
 }

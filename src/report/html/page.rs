@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::report::Integrity;
 use crate::report::html::plots::{self, Gallery, Standing, amount};
-use crate::report::html::tables;
 use crate::report::html::view::{FileView, MAX_CASES, Origin, Outcome, View, text};
+use crate::report::html::{sides, tables};
 use crate::result::file::{ResultFile, RunEnd, WarningFile};
 use crate::result::imported::ImportedFile;
 use crate::result::{LAYOUT, Signature, Verdict};
@@ -65,6 +65,7 @@ pub(super) fn page(view: &View) -> Markup {
                     (jump(view, &galleries, standings.is_some()))
                 }
                 main {
+                    @if let Some(comparison) = view.comparison { (sides::sides(comparison)) }
                     (results(view))
                     div.galleries { @for gallery in &galleries { (gallery_section(gallery)) } }
                     @if let Some((day, standings)) = &standings { (tiers(*day, standings)) }
@@ -130,13 +131,13 @@ fn files(view: &View) -> Markup {
         div.scroll tabindex="0" role="region" aria-label="Files of this report" {
             table {
                 thead { tr {
-                    @if view.has_two_sides { th scope="col" { "side" } }
+                    @if view.has_two_sides() { th scope="col" { "side" } }
                     th scope="col" { "file" } th scope="col" { "state" } th scope="col" { "measured" }
                     th scope="col" { "took" } th scope="col" { "by" } th scope="col" { "run" }
                 } }
                 tbody { @for file in &view.files {
                     tr {
-                        @if view.has_two_sides { td { (file.side.name()) } }
+                        @if view.has_two_sides() { td { (file.side.name()) } }
                         td { (file.name) }
                         td { (status(file)) @if file.result().is_none() { " " span.status.doubtful { "imported" } } }
                         @match file.origin {
@@ -275,6 +276,7 @@ fn headline(view: &View, standings: Option<&(jiff::civil::Date, Vec<Standing>)>)
 fn jump(view: &View, galleries: &[Gallery], has_tiers: bool) -> Markup {
     html! {
         nav.jump aria-label="On this page" { ul {
+            @if view.has_two_sides() { li { a href="#sides" { "Base and new side" } } }
             @if !view.rows.is_empty() { li { a href="#results" { "Results" } } }
             @for gallery in galleries { li { a href={ "#" (gallery.id) } { (gallery.title) } } }
             @if has_tiers { li { a href="#tiers" { "Tiers" } } }
@@ -291,10 +293,6 @@ fn results(view: &View) -> Markup {
             section #results aria-labelledby="results-title" {
                 h2 #results-title { "Results" }
                 p.note { "Tokens per second, of a request prompt and generated ones together. The interval holds the median of rounds with the chance that stands beside it, by their order alone." }
-                @if view.has_two_sides {
-                    p.note { "Both sides stand here without a verdict: " code { "benchinf compare" } " says which differences are more than noise." }
-                    (tables::sides(view))
-                }
                 (tables::cases(view))
                 @if view.rows.iter().any(|row| !row.latencies.is_empty()) {
                     h3.spaced { "Latencies" }

@@ -1,10 +1,10 @@
 //! The tables of a page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use crate::report::html::view::{Latency, MAX_CASES, Outcome, Row, Side, Throughput, View, text};
+use crate::report::html::view::{Latency, Outcome, Row, Side, Throughput, View, text};
 use crate::report::table::{ceiling_rate_texts, percentile_text};
 use crate::result::file::{OutcomeFile, WarningFile};
 use crate::units::{duration_text, significant};
@@ -13,17 +13,17 @@ use crate::units::{duration_text, significant};
 const MAX_LATENCIES: usize = 3 * super::view::MAX_CASES;
 
 /// A table that scrolls by itself, by keyboard too.
-fn scrolling(label: &str, table: Markup) -> Markup {
+pub(super) fn scrolling(label: &str, table: Markup) -> Markup {
     html! { div.scroll tabindex="0" role="region" aria-label=(label) { (table) } }
 }
 
 /// A header that sorts.
-fn sortable(name: &str, is_number: bool) -> Markup {
+pub(super) fn sortable(name: &str, is_number: bool) -> Markup {
     html! { th.number[is_number] scope="col" { button type="button" { (name) } } }
 }
 
 /// A number that sorts by its value.
-fn number(value: Option<f64>, text: &str) -> Markup {
+pub(super) fn number(value: Option<f64>, text: &str) -> Markup {
     html! { td.number data-v=[value.map(|v| v.to_string())] { (text) } }
 }
 
@@ -67,7 +67,7 @@ pub(super) fn cases(view: &View) -> Markup {
     let table = html! {
         table {
             thead { tr {
-                @if view.has_two_sides { (sortable("side", false)) }
+                @if view.has_two_sides() { (sortable("side", false)) }
                 @if many_files { (sortable("file", false)) }
                 @for (name, is_number, _) in &columns { (sortable(name, *is_number)) }
                 (sortable("median, t/s", true))
@@ -79,7 +79,7 @@ pub(super) fn cases(view: &View) -> Markup {
                 @if any_warning { (sortable("warnings", true)) }
             } }
             tbody { @for row in &view.rows { tr.new[row.side == Side::New] {
-                @if view.has_two_sides { td { (row.side.name()) } }
+                @if view.has_two_sides() { td { (row.side.name()) } }
                 @if many_files { td { (view.files[row.file_idx].name) } }
                 @for (_, is_number, of) in &columns { td.number[*is_number] { (of(row)) } }
                 (throughput(row, largest, view.files[row.file_idx].result().is_none()))
@@ -238,60 +238,6 @@ pub(super) fn ceilings(view: &View) -> Markup {
         }
     };
     scrolling("Measured ceilings", table)
-}
-
-/// Both sides of each case beside each other, with nothing said of the difference.
-pub(super) fn sides(view: &View) -> Markup {
-    let mut by_id: BTreeMap<&str, [Vec<&Row>; 2]> = BTreeMap::new();
-    for row in &view.rows {
-        let sides = by_id.entry(row.id).or_default();
-        sides[usize::from(row.side == Side::New)].push(row);
-    }
-    // Where a side has a case in several files, each of them stands beside each of the other's.
-    let pairs: Vec<(&Row, &Row)> = by_id
-        .values()
-        .flat_map(|[base, new]| base.iter().flat_map(|b| new.iter().map(|n| (*b, *n))))
-        .take(MAX_CASES)
-        .collect();
-    let unpaired: usize = by_id
-        .values()
-        .filter(|[base, new]| base.is_empty() || new.is_empty())
-        .map(|[base, new]| base.len() + new.len())
-        .sum();
-    let many_files = view.files.len() > 2;
-    let file = |row: &Row| view.files[row.file_idx].name.clone();
-    let cells = |row: &Row| match &row.throughput {
-        Some(t) => html! {
-            (number(Some(t.median), &significant(t.median)))
-            td { @match t.interval {
-                Some((lower, upper, coverage)) => { "[" (significant(lower)) ", " (significant(upper)) "] " small { (format!("{:.1} %", coverage * 100.0)) } },
-                None => "–",
-            } }
-        },
-        None => html! { td.number { "–" } td { "–" } },
-    };
-    let table = html! {
-        table {
-            thead { tr {
-                (sortable("case", false))
-                @if many_files { (sortable("base file", false)) }
-                (sortable("base, t/s", true)) th scope="col" { "interval" }
-                @if many_files { (sortable("new file", false)) }
-                (sortable("new, t/s", true)) th scope="col" { "interval" }
-            } }
-            tbody { @for (base, new) in &pairs { tr {
-                td { (text(base.id)) }
-                @if many_files { td { (file(base)) } }
-                (cells(base))
-                @if many_files { td { (file(new)) } }
-                (cells(new))
-            } } }
-        }
-    };
-    html! {
-        @if !pairs.is_empty() { (scrolling("Both sides of each case", table)) }
-        @if unpaired > 0 { p.note { strong { (unpaired) " rows have no counterpart" } " with the same axes on the other side." } }
-    }
 }
 
 /// The kinds of warnings in words, each once.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::compare::Comparison;
+use crate::report::html::OtherSide;
 use crate::report::{Integrity, integrity_of};
 use crate::result::file::{
     CaseFile, CeilingFile, HistogramFile, OutcomeFile, ResultFile, RoundFile, WarningFile,
@@ -101,7 +103,8 @@ pub(super) struct View<'a> {
     pub(super) rows: Vec<Row<'a>>,
     /// Cases of all files, shown or not.
     pub(super) n_cases: usize,
-    pub(super) has_two_sides: bool,
+    /// What is said of two sides, if there are two.
+    pub(super) comparison: Option<Result<&'a Comparison, &'a str>>,
 }
 
 /// A case.
@@ -109,8 +112,6 @@ pub(super) struct Row<'a> {
     pub(super) side: Side,
     /// Index into [`View::files`].
     pub(super) file_idx: usize,
-    /// Its axes in one word.
-    pub(super) id: &'a str,
     /// What tells it from the other rows.
     pub(super) label: String,
     pub(super) axes: Axes<'a>,
@@ -181,7 +182,8 @@ pub(super) struct Roofline<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(base: &[NamedReading<'a>], with: &[NamedReading<'a>]) -> Self {
+    pub(super) fn new(base: &[NamedReading<'a>], other: Option<OtherSide<'a>>) -> Self {
+        let with = other.map_or(&[][..], |other| other.files);
         let of = |side: Side| {
             move |named: &NamedReading<'a>| FileView {
                 side,
@@ -200,7 +202,11 @@ impl<'a> View<'a> {
         let cases = files.iter().enumerate().flat_map(|(i, file)| file.rows(i));
         let mut rows: Vec<Row> = cases.take(MAX_CASES).collect();
         name_rows(&mut rows, &files);
-        View { files, rows, n_cases, has_two_sides: !with.is_empty() }
+        View { files, rows, n_cases, comparison: other.map(|other| other.comparison) }
+    }
+
+    pub(super) fn has_two_sides(&self) -> bool {
+        self.comparison.is_some()
     }
 
     /// Every warning with the label of what it is of: cases, then ceilings.
@@ -235,7 +241,6 @@ fn row<'a>(side: Side, file_idx: usize, case: &'a CaseFile) -> Row<'a> {
     Row {
         side,
         file_idx,
-        id: &case.id,
         label: String::new(),
         axes: Axes {
             model: &axes.model,
@@ -306,7 +311,6 @@ fn imported_row<'a>(
     Row {
         side,
         file_idx,
-        id: &case.id,
         label: String::new(),
         axes: Axes {
             model: word(&axes.model),
@@ -404,12 +408,17 @@ fn name_rows(rows: &mut [Row], files: &[FileView]) {
 /// Text of a file for the page: no control characters, none that turn the direction of what
 /// follows, and not longer than a page can bear. Escaping is the template's part.
 pub(super) fn text(text: &str) -> String {
+    bounded(text, MAX_TEXT)
+}
+
+/// The same of so many characters at most.
+pub(super) fn bounded(text: &str, n_most: usize) -> String {
     let plain = |c: char| {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if c.is_control() || turns { '\u{fffd}' } else { c }
     };
-    let mut shown: String = text.chars().take(MAX_TEXT).map(plain).collect();
-    if text.chars().nth(MAX_TEXT).is_some() {
+    let mut shown: String = text.chars().take(n_most).map(plain).collect();
+    if text.chars().nth(n_most).is_some() {
         shown.push('…');
     }
     shown

@@ -170,7 +170,7 @@ fn point(along: Along, row: &Row) -> Option<Point> {
 fn name(view: &View, along: Along, row: &Row, curves: &[Vec<&Row>]) -> String {
     let differs = |of: &dyn Fn(&Row) -> String| curves.iter().any(|c| of(c[0]) != of(row));
     let parts: [(Word, bool); 10] = [
-        (&|r| r.side.name().to_owned(), view.has_two_sides),
+        (&|r| r.side.name().to_owned(), view.has_two_sides()),
         (&|r| r.axes.model.to_owned(), true),
         (&|r| r.axes.dtype.to_owned(), true),
         (&|r| r.axes.settings.clone(), true),
