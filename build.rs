@@ -24,6 +24,12 @@ fn main() {
     ] {
         set(ours, &std::env::var(cargos).unwrap_or_default());
     }
+
+    // A program carried to another machine finds the libraries of CUDA that lie in `lib` beside it.
+    let is_linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    if std::env::var_os("CARGO_FEATURE_CUDA").is_some() && is_linux {
+        println!("cargo::rustc-link-arg-bins=-Wl,-rpath,$ORIGIN/lib");
+    }
 }
 
 fn set(name: &str, value: &str) {

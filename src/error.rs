@@ -160,6 +160,28 @@ pub enum Error {
         device: String,
     },
 
+    /// `--device cuda` on a machine without a driver.
+    #[error(
+        "--device {device}: this machine has no NVIDIA driver ({problem}); install one of CUDA 13.0 or \
+         later (driver 580), or use --device cpu"
+    )]
+    NoCudaDriver {
+        /// The device as asked for.
+        device: String,
+        /// What the loader said.
+        problem: String,
+    },
+
+    /// `--device cuda` where a driver is, and no device.
+    #[error(
+        "--device {device}: there is an NVIDIA driver, but no device that it shows to this process; \
+         see whether `nvidia-smi` lists one and CUDA_VISIBLE_DEVICES hides none, or use --device cpu"
+    )]
+    NoCudaDevice {
+        /// The device as asked for.
+        device: String,
+    },
+
     /// The device cannot be opened.
     #[error("--device {device}: {problem}")]
     DeviceUnavailable {
@@ -506,6 +528,13 @@ pub enum Error {
         operation: String,
         /// What the engine said.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The weights of some cases could not be put on a device, for want of memory most likely.
+    #[error("its weights could not be loaded: {reason}")]
+    NotLoaded {
+        /// What the engine said.
+        reason: String,
     },
 
     /// A run computed something that no working model computes.

@@ -355,11 +355,14 @@ fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
         return zero("--batch-size", "a batch has at least 1 sequence");
     }
     check_settings(&axes.n_threads, settings)?;
-    if settings.device != DeviceSpec::Cpu && axes.kernels.contains(&Kernels::Fused) {
+    let in_blocks = axes.dtypes.iter().find(|dtype| matches!(dtype, Dtype::Q8_0 | Dtype::Q4K));
+    let is_fused_elsewhere =
+        settings.device != DeviceSpec::Cpu && axes.kernels.contains(&Kernels::Fused);
+    if let (true, Some(dtype)) = (is_fused_elsewhere, in_blocks) {
         return Err(Error::BadValue {
             flag: "--kernels",
             value: Kernels::Fused.to_string(),
-            problem: format!("fused kernels run on the cpu; use stock on {}", settings.device),
+            problem: format!("there are none for {dtype} on {}; use stock", settings.device),
         });
     }
     if let Some((p, g)) = axes.requests.iter().find(|(p, g)| *p == 0 || *g == 0) {
@@ -738,6 +741,23 @@ mod tests {
         let tight = of(Some(Bytes(plan.memory.probes.0 - 1)));
         assert!(!tight.keeps_probes && tight.memory.probes == set);
         assert!(tight.probes.iter().all(|planned| planned.skip.is_none()));
+    }
+
+    #[test]
+    fn blocks_have_no_fused_kernels_on_another_device() {
+        let device = DeviceSpec::Cuda { ordinal: 0 };
+        let plan = |kernels, dtype| {
+            let axes = Axes { kernels: vec![kernels], dtypes: vec![dtype], ..axes("tiny") };
+            Plan::new(axes, Settings { device, ..settings() }, free(None))
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(
+            plan(Kernels::Fused, Dtype::Q8_0).unwrap_err(),
+            "--kernels fused: there are none for q8_0 on cuda:0; use stock"
+        );
+        assert!(plan(Kernels::Stock, Dtype::Q8_0).is_ok());
+        let fused = plan(Kernels::Fused, Dtype::BF16).unwrap();
+        assert_eq!(fused.cases[0].case.id(), "tiny/bf16/cuda:0/fused/t2/b1/pp512@d0");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(super) fn code_of(error: &Error) -> ExitCode {
     ExitCode::from(match error {
         Error::Interrupted => INTERRUPTED,
         Error::Engine { .. }
+        | Error::NotLoaded { .. }
         | Error::OutputNotFinite { .. }
         | Error::OutputWrong { .. }
         | Error::Journal { .. }

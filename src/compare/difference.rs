@@ -21,7 +21,13 @@ const LOAD_ALIKE_WITHIN: f64 = 0.05;
 const N_READINGS: usize = 128;
 
 /// Keys of the environment that change from one hour to the next.
-const PASSING: [&str; 3] = ["load_average_1min", "memory_available_bytes", "clock_resolution_ns"];
+const PASSING: [&str; 5] = [
+    "load_average_1min",
+    "memory_available_bytes",
+    "clock_resolution_ns",
+    "gpu.memory_available_bytes",
+    "gpu.other_processes",
+];
 
 /// Kinds that never make a verdict `unsure`, and so need no leave.
 const NOTED: [DifferenceKind; 3] =
@@ -226,10 +232,11 @@ impl Found<'_> {
             let is_passing = PASSING.contains(&key) || key.starts_with("unavailable");
             // A processor without a name may be any.
             let is_known = unlike.is_known() || key == "cpu.model";
-            let kind = match key.starts_with("cpu.") || key == "memory_bytes" {
-                true => DifferenceKind::Machine,
-                false => DifferenceKind::System,
-            };
+            let kind =
+                match key.starts_with("cpu.") || key.starts_with("gpu") || key == "memory_bytes" {
+                    true => DifferenceKind::Machine,
+                    false => DifferenceKind::System,
+                };
             if is_known && !is_passing {
                 self.add(kind, unlike.message(side));
             }

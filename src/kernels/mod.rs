@@ -2,6 +2,8 @@
 
 pub mod attention;
 mod chunks;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 #[cfg(test)]
 mod drawn;
 mod file_map;

@@ -4,6 +4,7 @@ use candle_core::{D, Device, Tensor};
 
 use super::decoder::StockDecoder;
 use super::fused::{FusedCache, FusedDecoder};
+use super::fused_cuda::{CudaCache, CudaDecoder};
 use super::kv_cache::StockCache;
 use super::weights::Weights;
 use crate::case::{Dtype, Kernels};
@@ -15,8 +16,10 @@ const RUNNING: &str = "running the model";
 /// A decoder with its weights, in the order that its code needs them in.
 #[derive(Debug)]
 pub enum Decoder {
-    /// Our own kernels.
+    /// Our own kernels for the processor.
     Fused(Box<FusedDecoder>),
+    /// Our own kernels for NVIDIA devices.
+    Cuda(Box<CudaDecoder>),
     /// The engine's operations.
     Stock(Box<StockDecoder>),
 }
@@ -24,8 +27,10 @@ pub enum Decoder {
 /// Keys and values of the positions already computed.
 #[derive(Debug)]
 pub enum KvCache {
-    /// As our own kernels keep them.
+    /// As our own kernels for the processor keep them.
     Fused(FusedCache),
+    /// As those for NVIDIA devices do.
+    Cuda(CudaCache),
     /// As the engine does.
     Stock(StockCache),
 }
@@ -42,8 +47,11 @@ impl Decoder {
         n_positions: usize,
     ) -> Result<Self> {
         match kernels {
-            Kernels::Fused => FusedDecoder::new(config, weights, n_positions)
-                .map(|decoder| Self::Fused(Box::new(decoder))),
+            Kernels::Fused => match CudaDecoder::new(config, weights, n_positions)? {
+                Some(decoder) => Ok(Self::Cuda(Box::new(decoder))),
+                None => FusedDecoder::new(config, weights, n_positions)
+                    .map(|decoder| Self::Fused(Box::new(decoder))),
+            },
             Kernels::Stock => StockDecoder::new(config, weights, n_positions)
                 .map(|decoder| Self::Stock(Box::new(decoder))),
         }
@@ -53,6 +61,7 @@ impl Decoder {
     pub fn config(&self) -> &DecoderConfig {
         match self {
             Self::Fused(decoder) => decoder.config(),
+            Self::Cuda(decoder) => decoder.config(),
             Self::Stock(decoder) => decoder.config(),
         }
     }
@@ -61,6 +70,7 @@ impl Decoder {
     pub fn n_positions(&self) -> usize {
         match self {
             Self::Fused(decoder) => decoder.n_positions(),
+            Self::Cuda(decoder) => decoder.n_positions(),
             Self::Stock(decoder) => decoder.n_positions(),
         }
     }
@@ -72,6 +82,7 @@ impl Decoder {
     pub fn cache(&self, batch_size: usize, n_positions: usize) -> Result<KvCache> {
         match self {
             Self::Fused(decoder) => decoder.cache(batch_size, n_positions).map(KvCache::Fused),
+            Self::Cuda(decoder) => decoder.cache(batch_size, n_positions).map(KvCache::Cuda),
             Self::Stock(decoder) => decoder
                 .cache(batch_size, n_positions)
                 .map(KvCache::Stock)
@@ -98,6 +109,7 @@ impl Decoder {
                 let shape = (cache.batch_size(), decoder.config().vocab_size);
                 Tensor::from_vec(logits, shape, &Device::Cpu).map_err(Error::engine(RUNNING))
             }
+            (Self::Cuda(decoder), KvCache::Cuda(cache)) => decoder.forward(tokens, cache),
             (Self::Stock(decoder), KvCache::Stock(cache)) => {
                 decoder.forward(tokens, cache).map_err(Error::engine(RUNNING))
             }
@@ -122,15 +134,18 @@ impl Decoder {
                 }
                 .and_then(|picks| Tensor::from_vec(picks, (logits.dims()[0], 1), &Device::Cpu))
             }
+            Self::Cuda(decoder) => return decoder.pick(logits),
             Self::Stock(_) => logits.argmax(D::Minus1).and_then(|picks| picks.unsqueeze(1)),
         };
         picks.map_err(Error::engine(RUNNING))
     }
 
-    /// The instruction set that our own kernels use.
+    /// The instruction set that our own kernels use on a processor, or the word for those of
+    /// NVIDIA devices.
     pub fn kernel(&self) -> Option<&'static str> {
         match self {
             Self::Fused(decoder) => Some(decoder.instructions().name()),
+            Self::Cuda(_) => Some("cuda"),
             Self::Stock(_) => None,
         }
     }
@@ -139,6 +154,7 @@ impl Decoder {
     pub fn dtype(&self) -> Dtype {
         match self {
             Self::Fused(decoder) => decoder.dtype(),
+            Self::Cuda(decoder) => decoder.dtype(),
             Self::Stock(decoder) => decoder.dtype(),
         }
     }
@@ -149,6 +165,7 @@ impl KvCache {
     pub fn batch_size(&self) -> usize {
         match self {
             Self::Fused(cache) => cache.batch_size(),
+            Self::Cuda(cache) => cache.batch_size(),
             Self::Stock(cache) => cache.batch_size(),
         }
     }
@@ -157,6 +174,7 @@ impl KvCache {
     pub fn len(&self) -> usize {
         match self {
             Self::Fused(cache) => cache.len(),
+            Self::Cuda(cache) => cache.len(),
             Self::Stock(cache) => cache.len(),
         }
     }
@@ -177,6 +195,7 @@ impl KvCache {
                 cache.forget_from(len);
                 Ok(())
             }
+            Self::Cuda(cache) => cache.forget_from(len),
             Self::Stock(cache) => {
                 cache.forget_from(len).map_err(Error::engine("emptying the KV cache"))
             }
@@ -188,6 +207,7 @@ impl KvCache {
     pub(crate) fn ignore_writes(&mut self) {
         match self {
             Self::Fused(cache) => cache.ignore_writes(),
+            Self::Cuda(_) => panic!("the test of this is one of the processor's decoders"),
             Self::Stock(cache) => cache.ignore_writes(),
         }
     }

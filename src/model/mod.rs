@@ -14,6 +14,11 @@ mod decoder;
 mod engine;
 #[cfg(feature = "infer")]
 mod fused;
+#[cfg(feature = "cuda")]
+mod fused_cuda;
+#[cfg(all(feature = "infer", not(feature = "cuda")))]
+#[path = "fused_cuda_absent.rs"]
+mod fused_cuda;
 #[cfg(feature = "infer")]
 mod kv_cache;
 #[cfg(feature = "infer")]

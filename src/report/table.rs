@@ -7,7 +7,8 @@ use crate::classify::summary::{RunTier, tiers_of_run};
 use crate::report::{Integrity, Source};
 use crate::result::ResultFile;
 use crate::result::file::{
-    CaseFile, CeilingFile, LatencyFile, OutcomeFile, ProvisoFile, QuantityFile, RunEnd, WarningFile,
+    CaseFile, CeilingFile, GpuFile, LatencyFile, OutcomeFile, ProvisoFile, QuantityFile, RunEnd,
+    WarningFile,
 };
 use crate::units::{bytes_per_s_text, count_text, duration_text, flops_per_s_text, significant};
 
@@ -227,6 +228,28 @@ fn heading(result: &ResultFile) -> String {
         plain(&tool.version),
         plain(cpu.model.as_deref().unwrap_or("an unnamed processor")),
         cpu.physical_cores,
+    ) + &environment.gpu.as_ref().map_or_else(String::new, gpu_line)
+}
+
+/// The device that computed, under the machine that it sits in.
+fn gpu_line(gpu: &GpuFile) -> String {
+    let name = plain(gpu.model.as_deref().unwrap_or("an unnamed device"));
+    let facts = [
+        gpu.compute_capability.as_ref().map(|it| format!("compute capability {}", plain(it))),
+        gpu.n_multiprocessors.map(|n| format!("{n} multiprocessors")),
+        gpu.memory_available_bytes.map(|free| format!("{free} free")),
+        gpu.mig.and_then(|mig| mig.then(|| "a slice or split into slices (MIG)".to_owned())),
+        gpu.driver.as_ref().map(|version| format!("driver {}", plain(version))),
+        match gpu.other_processes {
+            Some(n) if n > 0 => Some(format!("{n} other processes computed on it")),
+            _ => None,
+        },
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    format!(
+        "on {name}, {}
+",
+        facts.join(", ")
     )
 }
 

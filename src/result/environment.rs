@@ -44,6 +44,7 @@ pub fn environment() -> EnvironmentFile {
         transparent_hugepages: told.ask("transparent_hugepages", machine.transparent_hugepages()),
         clocksource: told.ask("clocksource", machine.clocksource()),
         clock_resolution_ns: told.ask("clock_resolution_ns", clock_resolution_ns()),
+        gpu: None,
         unavailable: told.unavailable,
     }
 }

@@ -47,10 +47,28 @@ pub struct ConditionsFile {
     pub involuntary_switches: Option<u64>,
     /// Page faults that had to wait for a disk.
     pub major_faults: Option<u64>,
+    /// The device that computed, just after the round; absent for the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuConditionsFile>,
     /// What is absent in this round only, each with the reason. What the machine never tells is in
     /// `environment.unavailable`, under `conditions.` and the key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub absent: BTreeMap<String, String>,
+}
+
+/// A device that is not the processor, at one moment. What is absent it did not tell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuConditionsFile {
+    /// Clock of its multiprocessors.
+    pub sm_clock_hz: Option<u64>,
+    /// Clock of its memory.
+    pub memory_clock_hz: Option<u64>,
+    /// Power it drew.
+    pub power_mw: Option<u64>,
+    /// Temperature.
+    pub temperature_c: Option<u32>,
+    /// What kept its clocks below the highest; empty where nothing did.
+    pub throttle_reasons: Option<Vec<ThrottleFile>>,
 }
 
 /// A ceiling: what a probe reached in the same run.

@@ -152,7 +152,54 @@ pub struct EnvironmentFile {
     /// The smallest step between two readings of the clock that measured.
     #[serde(default)]
     pub clock_resolution_ns: Option<u64>,
+    /// The device that computed, where it is not the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuFile>,
     /// What is absent above, each with the reason.
+    pub unavailable: BTreeMap<String, String>,
+}
+
+/// A device that is not the processor. What is absent has its reason in `unavailable`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuFile {
+    /// Its name.
+    pub model: Option<String>,
+    /// SHA-256 of what tells it from all other devices.
+    pub uuid_sha256: Option<String>,
+    /// Compute capability.
+    pub compute_capability: Option<String>,
+    /// Multiprocessors.
+    pub n_multiprocessors: Option<u32>,
+    /// Level 2 cache.
+    pub l2_cache_bytes: Option<Bytes>,
+    /// All of its memory.
+    pub memory_bytes: Option<Bytes>,
+    /// Memory that was free when the run began.
+    pub memory_available_bytes: Option<Bytes>,
+    /// Whether its memory corrects errors.
+    pub ecc: Option<bool>,
+    /// Whether it is split into slices.
+    pub mig: Option<bool>,
+    /// The highest clock of its multiprocessors.
+    pub max_sm_clock_hz: Option<u64>,
+    /// The highest clock of its memory.
+    pub max_memory_clock_hz: Option<u64>,
+    /// The power that it may draw.
+    pub power_limit_mw: Option<u64>,
+    /// Other processes that computed on it when the run began.
+    pub other_processes: Option<u32>,
+    /// Version of the driver.
+    pub driver: Option<String>,
+    /// The newest CUDA that the driver knows.
+    pub driver_cuda: Option<String>,
+    /// Version of the CUDA runtime that was loaded.
+    pub runtime_cuda: Option<String>,
+    /// Whether allocations were followed by events.
+    pub event_tracking: Option<bool>,
+    /// Whether memory that was freed stayed with the process.
+    pub keeps_memory: Option<bool>,
+    /// What is absent above, each with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unavailable: BTreeMap<String, String>,
 }
 

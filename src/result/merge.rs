@@ -219,6 +219,30 @@ pub fn check_same_build(a: &ToolFile, b: &ToolFile) -> Outcome {
     }
 }
 
+/// That two devices are of one kind, with the same driver.
+fn check_same_gpu(a: Option<&GpuFile>, b: Option<&GpuFile>) -> Outcome {
+    let (a, b) = match (a, b) {
+        (None, None) => return Ok(()),
+        (Some(a), Some(b)) => (a, b),
+        _ => return Err("environment.gpu differs: only one has a device".into()),
+    };
+    same(&a.model, &b.model, "environment.gpu.model")?;
+    same(&a.compute_capability, &b.compute_capability, "environment.gpu.compute_capability")?;
+    same(&a.n_multiprocessors, &b.n_multiprocessors, "environment.gpu.n_multiprocessors")?;
+    same(&a.l2_cache_bytes, &b.l2_cache_bytes, "environment.gpu.l2_cache_bytes")?;
+    same(&a.memory_bytes, &b.memory_bytes, "environment.gpu.memory_bytes")?;
+    same(&a.ecc, &b.ecc, "environment.gpu.ecc")?;
+    same(&a.mig, &b.mig, "environment.gpu.mig")?;
+    same(&a.max_sm_clock_hz, &b.max_sm_clock_hz, "environment.gpu.max_sm_clock_hz")?;
+    same(&a.max_memory_clock_hz, &b.max_memory_clock_hz, "environment.gpu.max_memory_clock_hz")?;
+    same(&a.power_limit_mw, &b.power_limit_mw, "environment.gpu.power_limit_mw")?;
+    same(&a.driver, &b.driver, "environment.gpu.driver")?;
+    same(&a.driver_cuda, &b.driver_cuda, "environment.gpu.driver_cuda")?;
+    same(&a.runtime_cuda, &b.runtime_cuda, "environment.gpu.runtime_cuda")?;
+    same(&a.event_tracking, &b.event_tracking, "environment.gpu.event_tracking")?;
+    same(&a.keeps_memory, &b.keeps_memory, "environment.gpu.keeps_memory")
+}
+
 /// That two machines are of one class: alike in what decides speed and does not change from one
 /// hour to the next.
 ///
@@ -256,6 +280,7 @@ pub fn check_same_machine(a: &EnvironmentFile, b: &EnvironmentFile) -> Outcome {
     same(&a.transparent_hugepages, &b.transparent_hugepages, "environment.transparent_hugepages")?;
     same(&a.clocksource, &b.clocksource, "environment.clocksource")?;
     same(&a.memory_bytes, &b.memory_bytes, "environment.memory_bytes")?;
+    check_same_gpu(a.gpu.as_ref(), b.gpu.as_ref())?;
     same(&a.os, &b.os, "environment.os")?;
     same(&a.kernel, &b.kernel, "environment.kernel")
 }

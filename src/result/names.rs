@@ -66,6 +66,30 @@ names! {
 }
 
 names! {
+    /// Why the clocks of a device were below the highest.
+    ThrottleFile {
+        /// Nothing ran.
+        Idle = "idle",
+        /// Clocks that were set for applications.
+        ApplicationClocks = "application_clocks",
+        /// Its power limit.
+        PowerCap = "power_cap",
+        /// A slowdown by hardware: heat, power, or a brake from outside.
+        HardwareSlowdown = "hardware_slowdown",
+        /// Another device that it kept in step with.
+        SyncBoost = "sync_boost",
+        /// Heat, by software.
+        SoftwareThermal = "software_thermal",
+        /// Heat, by hardware.
+        HardwareThermal = "hardware_thermal",
+        /// A brake from the power supply.
+        PowerBrake = "power_brake",
+        /// Clocks that were set for a display.
+        DisplayClocks = "display_clocks",
+    }
+}
+
+names! {
     /// A probe.
     ProbeFile {
         /// A square matrix product.

@@ -3,6 +3,7 @@
 //! records it.
 
 mod budget;
+mod gpu;
 mod items;
 mod probes;
 mod recorded;
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::case::{Dtype, Kernels};
+use crate::case::{DeviceSpec, Dtype, Kernels};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernels::Threads;
@@ -140,18 +141,23 @@ pub fn last_logits(plan: &Plan, prompt: &[u32]) -> Result<Vec<f32>> {
     let device = Device::open(case.device)?;
     let mut threads = Threads::default();
     let decoders = load(plan, &[planned], &device, &mut threads, &mut |_| {})?;
-    let decoder = &decoders[&planned.weight_set()];
+    let decoder = decoders[&planned.weight_set()].as_ref();
+    let decoder = decoder.map_err(|reason| Error::NotLoaded { reason: reason.clone() })?;
     threads.run(case.n_threads, || workload::last_logits(decoder, &device, prompt))?
 }
 
-/// Every set of weights that the cases need, on as many threads as any of them uses.
+/// Weights that are loaded, or why they could not be.
+type Decoders = HashMap<WeightSet, std::result::Result<Arc<Decoder>, String>>;
+
+/// Every set of weights that the cases need, on as many threads as any of them uses. What does not
+/// fit a device's memory costs the cases that need it, and no others.
 fn load(
     plan: &Plan,
     cases: &[&PlannedCase],
     device: &Device,
     threads: &mut Threads,
     watch: &mut (dyn FnMut(Event) + Send),
-) -> Result<HashMap<WeightSet, Arc<Decoder>>> {
+) -> Result<Decoders> {
     let n_threads = cases.iter().map(|p| p.case.n_threads).max().unwrap_or(1);
     let mut decoders = HashMap::new();
     for set in plan.weight_sets() {
@@ -165,8 +171,15 @@ fn load(
         let decoder = threads.run(n_threads, || {
             let weights = Weights::open(spec, plan.settings.seed, dtype, device.engine())?;
             Decoder::new(kernels, &spec.config, &weights, n_positions as usize)
-        })??;
-        decoders.insert(set, Arc::new(decoder));
+        })?;
+        let decoder = match decoder {
+            Ok(decoder) => Ok(Arc::new(decoder)),
+            Err(error @ Error::Engine { .. }) if plan.settings.device != DeviceSpec::Cpu => {
+                Err(error.to_string())
+            }
+            Err(error) => return Err(error),
+        };
+        decoders.insert(set, decoder);
     }
     device.synchronize()?;
     Ok(decoders)

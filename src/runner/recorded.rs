@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use crate::case::DeviceSpec;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::measure::{self, Clock as _, MonotonicClock, OffsetClock};
 use crate::model::ModelSpec;
@@ -12,6 +13,7 @@ use crate::plan::{MAX_THREADS, Plan, PlannedCase, PlannedProbe};
 use crate::probe::ProbeSizes;
 use crate::result::file::{EnvironmentFile, OutcomeFile, ResultFile, RunEnd, RunFile};
 use crate::result::{self, Assembly, Entry, FORMAT_VERSION, Journal, Record};
+use crate::runner::gpu::gpu_file;
 use crate::runner::{Event, Observers, items, run};
 use crate::telemetry::Sampler;
 use crate::units::Bytes;
@@ -75,7 +77,7 @@ pub(super) fn unmeasured(
             resumed: Vec::new(),
             merged: Vec::new(),
         },
-        environment: environment(),
+        environment: environment(plan.settings.device)?,
         plan: plan_file,
         cases: cases.collect(),
         ceilings: ceilings.collect(),
@@ -83,14 +85,15 @@ pub(super) fn unmeasured(
     })
 }
 
-/// The machine, with what it will not tell of the conditions of a round.
-fn environment() -> EnvironmentFile {
+/// The machine and the device, with what they will not tell of the conditions of a round.
+fn environment(device: DeviceSpec) -> Result<EnvironmentFile> {
     let mut environment = result::environment();
     let sampler = Sampler::new();
     let never = sampler.unavailable().iter();
     let named = never.map(|(key, reason)| (format!("conditions.{key}"), reason.clone()));
     environment.unavailable.extend(named);
-    environment
+    environment.gpu = Device::open(device)?.facts().map(gpu_file);
+    Ok(environment)
 }
 
 /// Measures what is still to be done, writing each record to the journal and into `assembly`. Time
@@ -149,10 +152,10 @@ pub fn resume(path: &Path) -> Result<(Plan, Assembly, Journal)> {
     let recovered = result::recover(path)?;
     let (assembly, journal) = (recovered.assembly, recovered.journal);
     let cannot = |problem: String| Error::CannotResume { path: path.into(), problem };
+    let device = assembly.file().plan.device.parse().map_err(cannot)?;
+    let here = environment(device)?;
     result::check_same_build(&assembly.file().tool, &result::tool())
-        .and_then(|()| {
-            result::check_same_machine(&assembly.file().environment, &result::environment())
-        })
+        .and_then(|()| result::check_same_machine(&assembly.file().environment, &here))
         .map_err(|problem| {
             cannot(format!(
                 "{problem}; the rounds of two builds or machines are not one measurement"
@@ -270,9 +273,9 @@ fn plan_of(assembly: &Assembly, cannot: &dyn Fn(String) -> Error) -> Result<Plan
     }
     let sizes = probe_sizes(file);
     let settings = result::settings_of(&file.plan).map_err(cannot)?;
-    let free_memory = match settings.device {
-        DeviceSpec::Cpu => result::available_memory(),
-        DeviceSpec::Cuda { .. } => None,
+    let free_memory = match Device::open(settings.device)?.free_bytes() {
+        None => result::available_memory(),
+        Some(free) => Some(Bytes(free)),
     };
     let probes = (probes, sizes);
     let planned =

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::Threads;
 use crate::measure::{self, Clock, Limits, Recorder, Round, WarmUp, Workload};
-use crate::model::Decoder;
 use crate::plan::{Plan, WeightSet};
 use crate::result::file::{ConditionsFile, OutcomeFile, RunEnd};
 use crate::result::{self, Record};
 use crate::runner::budget::{Budget, RoundCost};
+use crate::runner::gpu::gpu_conditions_file;
 use crate::runner::items::{Item, ItemState};
 use crate::runner::probes::Probes;
 use crate::runner::slowed::Slowed;
-use crate::runner::{Event, Observers};
+use crate::runner::{Decoders, Event, Observers};
 use crate::telemetry::{self, Sampler};
 use crate::units::Bytes;
 use crate::workload::{Expected, Inference, Session};
@@ -33,7 +33,7 @@ pub(super) struct Run<'a, C> {
     items: Vec<ItemState>,
     sampler: Sampler,
     device: Device,
-    decoders: HashMap<WeightSet, Arc<Decoder>>,
+    decoders: Decoders,
     /// The one KV cache that is held, and the weights and batch size it is for.
     session: Option<((WeightSet, u32), Session)>,
     probes: Probes,
@@ -57,7 +57,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         items: Vec<ItemState>,
         clock: &'a C,
         device: Device,
-        decoders: HashMap<WeightSet, Arc<Decoder>>,
+        decoders: Decoders,
         observers: Observers<'a>,
     ) -> Self {
         Self {
@@ -234,10 +234,11 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
     ) -> Result<Option<(Turn, Option<String>, Recorder)>> {
         let planned = &self.plan.cases[case_idx];
         let case = &planned.case;
-        let Some(decoder) = self.decoders.get(&planned.weight_set()) else {
-            return Ok(None);
+        let decoder = match self.decoders.get(&planned.weight_set()) {
+            None => return Ok(None),
+            Some(Ok(decoder)) => &Arc::clone(decoder),
+            Some(Err(reason)) => return Err(Error::NotLoaded { reason: reason.clone() }),
         };
-        let decoder = &Arc::clone(decoder);
         let key = (planned.weight_set(), case.batch_size);
         let mut session = match self.session.take() {
             Some((held, session)) if held == key => session,
@@ -318,6 +319,8 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         let before = self.sampler.sample();
         let round = measure::run_round(workload, self.clock, &limits, &interrupted, record)?;
         let conditions = before.until(&self.sampler.sample());
+        // At once: clocks of a device fall when it has nothing to do.
+        let gpu = self.device.conditions().map(gpu_conditions_file);
         let speed_after = telemetry::core_speed(&now_ns);
         let mut conditions = ConditionsFile {
             core_speed_before_per_s: speed_before,
@@ -328,6 +331,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
             frequency_hz: conditions.frequency_hz,
             involuntary_switches: conditions.involuntary_switches,
             major_faults: conditions.major_faults,
+            gpu,
             absent: BTreeMap::new(),
         };
         conditions.absent = self.absent_conditions(&conditions);
@@ -350,6 +354,8 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
             frequency_hz,
             involuntary_switches,
             major_faults,
+            // A device that tells nothing says why in the environment.
+            gpu: _,
             absent: _,
         } = conditions;
         [

@@ -247,7 +247,8 @@ impl Workload for Inference<'_> {
         self.next = self.first.clone();
         self.picks.clear();
         self.logits = None;
-        Ok(())
+        // None of that is left for the device to do when the clock starts.
+        self.device.synchronize()
     }
 
     fn iterate(&mut self) -> Result<()> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::args::LogitsArgs;
 use super::run::{kernels, resources};
 use crate::cli::print;
+use crate::device::Device;
 use crate::error::Result;
 use crate::model::ModelSpec;
 use crate::model::weights::Weights;
@@ -43,7 +44,7 @@ fn plan(args: &LogitsArgs) -> Result<Plan> {
     let axes = Axes {
         models: vec![spec],
         dtypes: vec![args.dtype],
-        kernels: kernels(args.kernels.as_slice(), args.device),
+        kernels: kernels(args.kernels.as_slice(), args.device, &[args.dtype]),
         n_threads: vec![args.threads.unwrap_or_else(result::physical_cores)],
         n_prompts: vec![n_tokens],
         n_gens: vec![],
@@ -61,5 +62,5 @@ fn plan(args: &LogitsArgs) -> Result<Plan> {
         max_time_ns: None,
         injected_slowdown: None,
     };
-    Plan::new(axes, settings, resources(args.device))
+    Plan::new(axes, settings, resources(&Device::open(args.device)?))
 }

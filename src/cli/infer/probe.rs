@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::plan::{Plan, Settings};
 
 pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
-    Device::open(args.device)?;
+    let device = Device::open(args.device)?;
     let settings = Settings {
         device: args.device,
         seed: args.seed,
@@ -20,7 +20,7 @@ pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
         max_time_ns: args.max_time.map(nanoseconds),
         injected_slowdown: None,
     };
-    let (threads, resources) = (threads(&args.threads), resources(args.device));
+    let (threads, resources) = (threads(&args.threads), resources(&device));
     let plan = Plan::of_probes(&args.dtype, &threads, settings, resources)?;
     session::start(&plan, &args.result, None)
 }

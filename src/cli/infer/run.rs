@@ -15,6 +15,7 @@ use crate::model::ModelSpec;
 use crate::model::weights::Weights;
 use crate::plan::{Axes, Plan, Resources, Settings};
 use crate::result::{self, Destination};
+use crate::units::Bytes;
 
 pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
     if let Some(path) = &args.resume {
@@ -30,7 +31,7 @@ pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
 
 fn plan(args: &RunArgs) -> Result<Plan> {
     // Opening the device first: without it nothing else matters.
-    Device::open(args.device)?;
+    let device = Device::open(args.device)?;
     let models: Vec<ModelSpec> = args
         .model
         .iter()
@@ -41,7 +42,7 @@ fn plan(args: &RunArgs) -> Result<Plan> {
     let axes = Axes {
         models,
         dtypes: dtypes(args).0,
-        kernels: kernels(&args.kernels, args.device),
+        kernels: kernels(&args.kernels, args.device, &dtypes(args).0),
         n_threads: threads(&args.threads),
         n_prompts: values(&args.n_prompt),
         n_gens: values(&args.n_gen),
@@ -59,7 +60,7 @@ fn plan(args: &RunArgs) -> Result<Plan> {
         max_time_ns: args.max_time.map(nanoseconds),
         injected_slowdown: injected_slowdown(),
     };
-    Plan::new(axes, settings, resources(args.device))
+    Plan::new(axes, settings, resources(&device))
 }
 
 /// The formats asked for, or the one that the processor is best at, with the reason.
@@ -85,10 +86,11 @@ fn injected_slowdown() -> Option<f64> {
 }
 
 /// The kernels asked for, or the fastest ones that the device has.
-pub(super) fn kernels(given: &[Kernels], device: DeviceSpec) -> Vec<Kernels> {
+pub(super) fn kernels(given: &[Kernels], device: DeviceSpec, dtypes: &[Dtype]) -> Vec<Kernels> {
+    let in_blocks = dtypes.iter().any(|dtype| matches!(dtype, Dtype::Q8_0 | Dtype::Q4K));
     match (given, device) {
-        ([], DeviceSpec::Cpu) => vec![Kernels::Fused],
-        ([], DeviceSpec::Cuda { .. }) => vec![Kernels::Stock],
+        ([], DeviceSpec::Cuda { .. }) if in_blocks => vec![Kernels::Stock],
+        ([], _) => vec![Kernels::Fused],
         (given, _) => given.to_vec(),
     }
 }
@@ -102,14 +104,16 @@ pub(super) fn threads(given: &[Axis]) -> Vec<u32> {
 }
 
 /// What the plan must fit.
-pub(super) fn resources(device: DeviceSpec) -> Resources {
-    match device {
-        DeviceSpec::Cpu => Resources {
+pub(super) fn resources(device: &Device) -> Resources {
+    // On another device, memory of the host decides nothing.
+    match (device.free_bytes(), device.last_level_cache_bytes()) {
+        (None, _) => Resources {
             free_memory: result::available_memory(),
             last_level_cache: result::last_level_cache(),
         },
-        // On another device, memory of the host decides nothing.
-        DeviceSpec::Cuda { .. } => Resources::default(),
+        (Some(free), cache) => {
+            Resources { free_memory: Some(Bytes(free)), last_level_cache: cache.map(Bytes) }
+        }
     }
 }
 

@@ -49,7 +49,7 @@ impl WeightFormat {
 }
 
 /// Formats in which each number stands for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FloatFormat {
     /// IEEE 754 binary32.
     F32,

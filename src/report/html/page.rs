@@ -442,7 +442,12 @@ fn measured_environment(result: &ResultFile) -> Markup {
         ),
         None => format!("{} cores, {} hardware threads", cpu.physical_cores, cpu.logical_cores),
     };
-    let facts: [(&str, Option<String>); 15] = [
+    let gpu = environment.gpu.as_ref();
+    let facts: [(&str, Option<String>); 19] = [
+        ("device", gpu.and_then(|gpu| gpu.model.clone())),
+        ("compute capability", gpu.and_then(|gpu| gpu.compute_capability.clone())),
+        ("memory of the device", bytes(gpu.and_then(|gpu| gpu.memory_bytes))),
+        ("driver", gpu.and_then(|gpu| gpu.driver.clone())),
         ("processor", cpu.model.clone()),
         ("cores", Some(cores)),
         ("instruction sets", Some(cpu.features.join(" "))),

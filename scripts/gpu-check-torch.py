@@ -1,0 +1,143 @@
+"""A decoder in PyTorch, for `gpu-check`: the shapes of cases, with random weights, as tokens per
+second. `eager` runs operations one by one; `compiled` replays decode steps as CUDA graphs, by
+torch.compile(mode="reduce-overhead").
+
+    python3 gpu-check-torch.py CASES.json RATES.json eager|compiled SECONDS
+"""
+
+import json
+import pathlib
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+
+class Decoder(torch.nn.Module):
+    """Attention and SwiGLU over a static cache; weights of the sizes that a config.json gives."""
+
+    def __init__(self, config, batch, depth, n_positions, device, dtype):
+        super().__init__()
+        self.depth = depth
+        hidden, inner = config["hidden_size"], config["intermediate_size"]
+        self.n_heads, self.n_kv = config["num_attention_heads"], config["num_key_value_heads"]
+        self.dim = config.get("head_dim") or hidden // self.n_heads
+        self.eps, self.n_layers = config["rms_norm_eps"], config["num_hidden_layers"]
+        q, kv, vocab = self.n_heads * self.dim, self.n_kv * self.dim, config["vocab_size"]
+
+        def drawn(*shape):
+            return torch.randn(shape, device=device, dtype=dtype) / shape[-1] ** 0.5
+
+        self.embedding = drawn(vocab, hidden)
+        self.head = self.embedding if config.get("tie_word_embeddings") else drawn(vocab, hidden)
+        self.layers = [
+            {"qkv": drawn(q + 2 * kv, hidden), "o": drawn(hidden, q),
+             "gate_up": drawn(2 * inner, hidden), "down": drawn(hidden, inner),
+             "norms": torch.ones(2, hidden, device=device, dtype=dtype)}
+            for _ in range(self.n_layers)]
+        self.norm = torch.ones(hidden, device=device, dtype=dtype)
+        shape = (self.n_layers, 2, batch, self.n_kv, n_positions, self.dim)
+        self.cache = torch.zeros(shape, device=device, dtype=dtype)
+        positions = torch.arange(n_positions, device=device)
+        self.positions = positions
+        theta = config.get("rope_theta", 10000.0)
+        turns = theta ** (-torch.arange(0, self.dim, 2, device=device) / self.dim)
+        angles = positions[:, None] * turns[None, :]
+        self.cosines, self.sines = angles.cos().to(dtype), angles.sin().to(dtype)
+
+    def turned(self, x, at):
+        cos, sin = self.cosines[at], self.sines[at]
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+    def forward(self, tokens, at):
+        """The next token of each sequence, (B, 1), after tokens (B, S) at positions (S)."""
+        batch, n_tokens = tokens.shape
+        x = F.embedding(tokens, self.embedding)
+        causal = self.positions[None, :] <= at[:, None]
+        for i, layer in enumerate(self.layers):
+            qkv = F.linear(F.rms_norm(x, x.shape[-1:], layer["norms"][0], self.eps), layer["qkv"])
+            heads = qkv.view(batch, n_tokens, -1, self.dim).transpose(1, 2)
+            q, k, v = heads.split((self.n_heads, self.n_kv, self.n_kv), dim=1)
+            keys, values = self.cache[i]
+            keys.index_copy_(2, at, self.turned(k, at))
+            values.index_copy_(2, at, v)
+            if n_tokens > 1 and self.depth == 0:
+                # Nothing before them, which the fastest kernels of PyTorch know a word for.
+                attended = F.scaled_dot_product_attention(
+                    self.turned(q, at), self.turned(k, at), v, is_causal=True, enable_gqa=True)
+            else:
+                attended = F.scaled_dot_product_attention(
+                    self.turned(q, at), keys, values, attn_mask=causal, enable_gqa=True)
+            x = x + F.linear(attended.transpose(1, 2).reshape(batch, n_tokens, -1), layer["o"])
+            gate, up = F.linear(F.rms_norm(x, x.shape[-1:], layer["norms"][1], self.eps),
+                                layer["gate_up"]).chunk(2, dim=-1)
+            x = x + F.linear(F.silu(gate) * up, layer["down"])
+        x = F.rms_norm(x[:, -1:], x.shape[-1:], self.norm, self.eps)
+        return F.linear(x, self.head).argmax(dim=-1)
+
+
+def synchronized_s(device):
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@torch.inference_mode()
+def rate(config, case, device, dtype, way, end_s):
+    """Tokens per second of a case: the median of passes until they are five or time is up."""
+    depth, batch = case["n_depth"], case["batch_size"]
+    n_prompt, n_gen = case["n_prompt"], case["n_gen"]
+    decoder = Decoder(config, batch, depth, depth + n_prompt + n_gen, device, dtype)
+    step = decoder.forward
+    if way == "compiled":
+        step = torch.compile(decoder.forward, mode="reduce-overhead", dynamic=False)
+    vocab = config["vocab_size"]
+    # Keys and values before the pass, as random as those of any text.
+    decoder.cache[..., :depth, :].normal_()
+    prompt = torch.randint(vocab, (batch, max(n_prompt, 1)), device=device)
+    at = torch.arange(depth + n_prompt + n_gen, device=device)
+
+    def one_pass():
+        begin_s = synchronized_s(device)
+        if n_prompt:
+            step(prompt, at[depth:depth + n_prompt])
+        else:
+            token = prompt
+            for i in range(n_gen):
+                token = step(token, at[depth + i:depth + i + 1]).clone()
+        return synchronized_s(device) - begin_s
+
+    for _ in range(2):
+        one_pass()
+    times = []
+    while len(times) < 5 and (not times or time.monotonic() < end_s):
+        times.append(one_pass())
+    return batch * (n_prompt or n_gen) / statistics.median(times)
+
+
+def main():
+    ask, path, way, seconds = sys.argv[1:]
+    end_s = time.monotonic() + float(seconds)
+    wanted = json.loads(pathlib.Path(ask).read_text())
+    dtype = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[wanted["dtype"]]
+    device = wanted["device"]
+    torch.manual_seed(0)
+    rates = {}
+    for case in wanted["cases"]:
+        if time.monotonic() > end_s:
+            break
+        try:
+            rates[case["id"]] = rate(wanted["config"], case, device, dtype, way, end_s)
+        except torch.OutOfMemoryError:
+            print(f"{case['id']}: out of memory", file=sys.stderr)
+        # At once, so that what is cut off later costs itself alone.
+        pathlib.Path(path).write_text(json.dumps(rates))
+        if device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()

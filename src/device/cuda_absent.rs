@@ -1,0 +1,45 @@
+//! What a build without CUDA says of NVIDIA devices.
+
+use candle_core as candle;
+
+use super::facts::{DeviceConditions, DeviceFacts};
+use crate::error::{Error, Result};
+
+/// An open device, of which there is none.
+#[derive(Clone, Debug)]
+pub enum Gpu {}
+
+impl Gpu {
+    /// Opens nothing.
+    ///
+    /// # Errors
+    /// [`Error::CudaNotBuilt`], always.
+    pub fn open(_ordinal: usize, device: &str) -> Result<Self> {
+        Err(Error::CudaNotBuilt { device: device.to_owned() })
+    }
+
+    /// The engine's own handle.
+    pub fn engine(&self) -> candle::Device {
+        match *self {}
+    }
+
+    /// Its level 2 cache, in bytes.
+    pub fn last_level_cache_bytes(&self) -> u64 {
+        match *self {}
+    }
+
+    /// Memory that was free when it was opened, in bytes.
+    pub fn free_bytes(&self) -> u64 {
+        match *self {}
+    }
+
+    /// All that is told of it.
+    pub fn facts(&self) -> DeviceFacts {
+        match *self {}
+    }
+
+    /// Its clocks, power and temperature now.
+    pub fn conditions(&self) -> DeviceConditions {
+        match *self {}
+    }
+}
