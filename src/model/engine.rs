@@ -30,7 +30,7 @@ pub enum KvCache {
     /// As our own kernels for the processor keep them.
     Fused(FusedCache),
     /// As those for NVIDIA devices do.
-    Cuda(CudaCache),
+    Cuda(Box<CudaCache>),
     /// As the engine does.
     Stock(StockCache),
 }
@@ -82,7 +82,9 @@ impl Decoder {
     pub fn cache(&self, batch_size: usize, n_positions: usize) -> Result<KvCache> {
         match self {
             Self::Fused(decoder) => decoder.cache(batch_size, n_positions).map(KvCache::Fused),
-            Self::Cuda(decoder) => decoder.cache(batch_size, n_positions).map(KvCache::Cuda),
+            Self::Cuda(decoder) => {
+                decoder.cache(batch_size, n_positions).map(|cache| KvCache::Cuda(Box::new(cache)))
+            }
             Self::Stock(decoder) => decoder
                 .cache(batch_size, n_positions)
                 .map(KvCache::Stock)
