@@ -174,20 +174,6 @@ pub fn measure(
     Ok(files)
 }
 
-/// One session of an arm, whose file is of use for nothing but a look at its cases.
-///
-/// # Errors
-/// As [`measure`].
-pub fn rehearse(arm: &Arm, path: &Path, interrupted: &AtomicBool) -> Result<()> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(Error::write(directory))?;
-    }
-    if path.exists() {
-        return Err(Error::OutputExists { path: path.to_owned() });
-    }
-    session(arm, path, interrupted)
-}
-
 /// Cases that were measured.
 fn n_measured(path: &Path) -> Result<usize> {
     let file = result::read(path)?;
@@ -195,7 +181,10 @@ fn n_measured(path: &Path) -> Result<usize> {
 }
 
 /// Runs a session to its end. What an interrupted one leaves behind is removed.
-fn session(arm: &Arm, path: &Path, interrupted: &AtomicBool) -> Result<()> {
+///
+/// # Errors
+/// [`Error::ArmFailed`] if it leaves no result, or [`Error::Interrupted`].
+pub fn session(arm: &Arm, path: &Path, interrupted: &AtomicBool) -> Result<()> {
     let failed = |problem: String| Error::ArmFailed { arm: arm.name, problem };
     // A pipe that nobody reads would stop a child that has much to say.
     let mut said = tempfile::tempfile().map_err(|e| failed(e.to_string()))?;

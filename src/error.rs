@@ -8,6 +8,28 @@ use crate::units::Bytes;
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Why axes are left out of pairing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// Somebody asked for it, or none is.
+    Asked,
+    /// Files of two tools are compared by what computed.
+    OtherTools,
+}
+
+impl std::fmt::Display for LeftOut {
+    /// What to do where cases cannot be told apart without them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LeftOut::Asked => "leave one of them out",
+            LeftOut::OtherTools => {
+                "`kernels` is what files of two tools are compared by, so give it a file with one of \
+                 them alone"
+            }
+        })
+    }
+}
+
 /// Everything that can go wrong, in the user's words.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -316,7 +338,7 @@ pub enum Error {
 
     /// Cases of one side cannot be told apart by the axes that they are paired by.
     #[error(
-        "{first} and {other} of the {side} side are the same case{}: leave one of them out",
+        "{first} and {other} of the {side} side are the same case{}: {cause}",
         if across.is_empty() { String::new() } else { format!(" without {across}") }
     )]
     AmbiguousPair {
@@ -328,6 +350,8 @@ pub enum Error {
         other: String,
         /// The axes that are left out; empty where there are none.
         across: String,
+        /// Why they are, and so what to do.
+        cause: LeftOut,
     },
 
     /// `--across` names an axis that cases do not have.

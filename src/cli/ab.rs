@@ -80,11 +80,13 @@ pub(super) fn run(args: AbArgs) -> Result<ExitCode> {
     let format = ComparisonFormat::from(args.output);
     if args.noise_floor {
         let directory = directory.join("noise-floor");
-        // Whether the arms have anything in common should not wait for the noise floor.
-        let rehearsed = [&base, &new].map(|arm| directory.join(format!("{}-0.json", arm.name)));
+        // Whether the arms have anything in common should not wait for the noise floor. Of what shows
+        // it nothing is kept: it is no session of either.
+        let scratch = tempfile::tempdir().map_err(Error::write(std::env::temp_dir()))?;
+        let rehearsed = [&base, &new].map(|arm| scratch.path().join(format!("{}.json", arm.name)));
         for (arm, path) in [&base, &new].into_iter().zip(&rehearsed) {
             tell(&args, &format!("rehearsal: {}", arm.name));
-            ab::rehearse(arm, path, &interrupted)?;
+            ab::session(arm, path, &interrupted)?;
         }
         let options = options(&args, &[base.clone(), new.clone()]);
         check(&rehearsed.map(|path| vec![path]), &options)?;

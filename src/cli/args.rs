@@ -91,7 +91,9 @@ pub(super) enum Command {
     },
 }
 
+// How verdicts are reached says nothing where there are none.
 #[derive(Debug, clap::Args)]
+#[command(mut_group("VerdictArgs", |group| group.requires("with")))]
 pub(super) struct ReportArgs {
     /// Result files.
     #[arg(value_name = "RESULT", required = true)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::args::{OutputFormat, ReportArgs};
 use crate::compare::{self, Across, Input, Options};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::{self, Format, NamedReading, OtherSide};
 use crate::result::{AnyReading, Destination, Verdict};
 
@@ -18,7 +18,7 @@ pub(super) fn run(args: ReportArgs) -> Result<ExitCode> {
     let base = read_all(&args.results, &names[0])?;
     let with = read_all(&args.with, &names[1])?;
     if let Some(place) = &html {
-        write(place, &page(&base, &with, &args.verdicts.options(Across::Named(args.across))))?;
+        write(place, &page(&base, &with, &args.verdicts.options(Across::Named(args.across)))?)?;
     }
     let all: Vec<AnyReading> = base.into_iter().chain(with).map(|input| input.reading).collect();
     for (place, format) in [(&md, Format::Md), (&csv, Format::Csv)] {
@@ -37,7 +37,10 @@ pub(super) fn run(args: ReportArgs) -> Result<ExitCode> {
 }
 
 /// One page of all files; of two sides with what a comparison says of them.
-fn page(base: &[Input], with: &[Input], options: &Options) -> String {
+///
+/// # Errors
+/// What is wrong with the flags, or with the files beside what they have in common.
+fn page(base: &[Input], with: &[Input], options: &Options) -> Result<String> {
     let names: Vec<String> =
         base.iter().chain(with).map(|input| input.path.display().to_string()).collect();
     let named: Vec<NamedReading> = names
@@ -47,11 +50,18 @@ fn page(base: &[Input], with: &[Input], options: &Options) -> String {
         .collect();
     let (of_base, of_new) = named.split_at(base.len());
     if with.is_empty() {
-        return report::page(of_base, None);
+        return Ok(report::page(of_base, None));
     }
-    let compared = compare::compare(base, with, options).map_err(|error| error.to_string());
+    let compared = match compare::compare(base, with, options) {
+        Ok(comparison) => Ok(comparison),
+        // Both sides are still worth a look, one beside the other.
+        Err(error @ (Error::NothingToCompare { .. } | Error::AmbiguousPair { .. })) => {
+            Err(error.to_string())
+        }
+        Err(error) => return Err(error),
+    };
     let comparison = compared.as_ref().map_err(String::as_str);
-    report::page(of_base, Some(OtherSide { files: of_new, comparison }))
+    Ok(report::page(of_base, Some(OtherSide { files: of_new, comparison })))
 }
 
 /// Reads files, and says what is wrong with them; in texts they go by the names given.

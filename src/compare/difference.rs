@@ -1,13 +1,13 @@
 //! What differs between the sides beside what is compared, and what else casts doubt on one of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::compare::rank::RankSums;
 use crate::compare::record::{Difference, DifferenceKind, Effect, Integrity, SideName};
-use crate::compare::side::Input;
+use crate::compare::side::{Input, listed, machines_text};
 use crate::result::LAYOUT;
 use crate::result::Verdict;
 use crate::result::file::{ConditionsFile, ResultFile, RoundFile, RunEnd};
@@ -29,6 +29,9 @@ const PASSING: [&str; 5] = [
     "gpu.other_processes",
 ];
 
+/// Remarks of a file that are told.
+const MAX_REMARKS: usize = 20;
+
 /// Kinds that never make a verdict `unsure`, and so need no leave.
 const NOTED: [DifferenceKind; 3] =
     [DifferenceKind::Imported, DifferenceKind::InjectedSlowdown, DifferenceKind::Unfinished];
@@ -47,14 +50,16 @@ pub(super) struct Compared<'a> {
     pub across: &'a [String],
     /// What of that nobody asked for, in sentences.
     pub unasked: Vec<String>,
+    /// Whether all pairs were computed by processors, so that accelerators do not matter.
+    pub is_processor_alone: bool,
     pub allowed: &'a BTreeSet<DifferenceKind>,
 }
 
 /// Looks for everything that differs. The first file of the base is what all others are held
 /// against, so that files of one side that differ among themselves are found as well.
 pub(super) fn find(compared: Compared, sums: &mut RankSums) -> Differences {
-    let Compared { base, new, across, unasked, allowed } = compared;
-    let mut found = Found { all: Vec::new(), allowed };
+    let Compared { base, new, across, unasked, is_processor_alone, allowed } = compared;
+    let mut found = Found { all: Vec::new(), told: HashSet::new(), allowed };
     let sides =
         || base.iter().map(|i| (SideName::Base, i)).chain(new.iter().map(|i| (SideName::New, i)));
     for (side, input) in sides() {
@@ -68,7 +73,7 @@ pub(super) fn find(compared: Compared, sums: &mut RankSums) -> Differences {
     for (side, input) in sides().skip(1) {
         match (first.measured(), input.measured()) {
             (Some(ours), Some(theirs)) => found.unlike(ours, side, theirs, across),
-            _ => found.unlike_told(first, side, input),
+            _ => found.unlike_told(first, side, input, is_processor_alone),
         }
     }
     found.load(base, new);
@@ -78,6 +83,7 @@ pub(super) fn find(compared: Compared, sums: &mut RankSums) -> Differences {
 
 struct Found<'a> {
     all: Vec<Difference>,
+    told: HashSet<(DifferenceKind, String)>,
     allowed: &'a BTreeSet<DifferenceKind>,
 }
 
@@ -92,11 +98,10 @@ impl Found<'_> {
     }
 
     fn add_as(&mut self, kind: DifferenceKind, effect: Effect, message: String) {
-        let advice = kind.advice().to_owned();
-        let difference = Difference { kind, effect, message, advice };
         // Files that differ from the first in the same way are one finding.
-        if !self.all.contains(&difference) {
-            self.all.push(difference);
+        if self.told.insert((kind, message.clone())) {
+            let advice = kind.advice().to_owned();
+            self.all.push(Difference { kind, effect, message, advice });
         }
     }
 
@@ -116,7 +121,10 @@ impl Found<'_> {
             ),
             (Integrity::Altered, Verdict::Altered { records }) => self.add(
                 DifferenceKind::Altered,
-                format!("{side}: {name} was altered since it was written ({})", records.join(", ")),
+                format!(
+                    "{side}: {name} was altered since it was written ({})",
+                    listed(records.iter().map(String::as_str), ", ")
+                ),
             ),
             (Integrity::Altered, _) => self.add(
                 DifferenceKind::Altered,
@@ -132,8 +140,13 @@ impl Found<'_> {
                     input.tool_text()
                 ),
             );
-            for remark in file.remarks() {
+            let remarks = file.remarks();
+            for remark in remarks.iter().take(MAX_REMARKS) {
                 self.add(DifferenceKind::Imported, format!("{side}: {remark}"));
+            }
+            if let Some(n @ 1..) = remarks.len().checked_sub(MAX_REMARKS) {
+                let message = format!("{side}: {name} has {n} more remarks");
+                self.add(DifferenceKind::Imported, message);
             }
         }
         let Some(file) = input.measured() else { return };
@@ -179,7 +192,13 @@ impl Found<'_> {
 
     /// The same where one of them is another tool's. It tells so little that what is not told may be
     /// anything.
-    fn unlike_told(&mut self, first: &Input, side: SideName, other: &Input) {
+    fn unlike_told(
+        &mut self,
+        first: &Input,
+        side: SideName,
+        other: &Input,
+        is_processor_alone: bool,
+    ) {
         let of = other_side(side);
         let (ours, theirs) = (first.tool_text(), other.tool_text());
         if ours != theirs {
@@ -187,32 +206,35 @@ impl Found<'_> {
             self.add(DifferenceKind::Tool, message);
         } else if !first.tells_version() {
             let tools: Vec<&str> = first.tools().into_iter().collect();
-            let message =
-                format!("no version of {} is told, so that it may be any", tools.join(", "));
+            let message = format!(
+                "no version of {} is told, or several, so that it may be any",
+                tools.join(", ")
+            );
             self.add(DifferenceKind::Tool, message);
         }
-        // Beside our own files, which name the processor, what else another tool names is left out.
-        let is_processor_alone = first.measured().is_some() || other.measured().is_some();
-        let name = |input: &Input| {
-            let machine = input.machine()?;
-            Some(match is_processor_alone {
-                true => machine.split(';').next().unwrap_or_default().trim().to_owned(),
-                false => machine,
-            })
+        // A machine is a processor and what it has beside it: `EPYC; H100`.
+        let relevant = |machine: &'_ str| match is_processor_alone {
+            true => machine.split(';').next().unwrap_or_default().trim().to_owned(),
+            false => machine.to_owned(),
         };
-        match (name(first), name(other)) {
-            (Some(ours), Some(theirs)) if ours == theirs => {}
-            (Some(ours), Some(theirs)) => self.add(
-                DifferenceKind::Machine,
-                format!("the machine is `{ours}` in the base and `{theirs}` in {of}"),
-            ),
-            (ours, _) => {
-                let untold = if ours.is_none() { first } else { other };
-                let message =
-                    format!("{} does not tell the machine, so that it may be any", untold.name());
-                self.add(DifferenceKind::Machine, message);
-            }
-        }
+        let machines = |input: &Input| -> BTreeSet<String> {
+            input.machines().into_iter().map(relevant).collect()
+        };
+        let text = |machines: &BTreeSet<String>| {
+            machines_text(&machines.iter().map(String::as_str).collect()).unwrap_or_default()
+        };
+        let (ours, theirs) = (machines(first), machines(other));
+        let message = if ours.is_empty() || theirs.is_empty() {
+            let untold = if ours.is_empty() { first } else { other };
+            format!("{} does not tell the machine, so that it may be any", untold.name())
+        } else if ours != theirs {
+            format!("the machine is `{}` in the base and `{}` in {of}", text(&ours), text(&theirs))
+        } else if ours.len() > 1 {
+            format!("there are several machines, `{}`: a case may have been on others", text(&ours))
+        } else {
+            return;
+        };
+        self.add(DifferenceKind::Machine, message);
     }
 
     /// In what a file is unlike the first one. What one of them does not tell, as older files do

@@ -13,7 +13,7 @@ mod side;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, LeftOut, Result};
 use crate::result::file::AxesFile;
 use difference::Compared;
 use judge::{ERROR_RATE, Finding, Judgement, Samples};
@@ -104,12 +104,15 @@ pub fn compare(base: &[Input], new: &[Input], options: &Options) -> Result<Compa
         Across::Constant(_) => pairing::constant_changes(&base_items, &new_items),
     };
     pairing::check_axes(&base_items, &across)?;
-    if are_of_other_tools(base, new) && pairing::has_axis(&base_items, KERNELS) {
+    let mut cause = LeftOut::Asked;
+    let is_asked = across.iter().any(|axis| axis == KERNELS);
+    if are_of_other_tools(base, new) && pairing::has_axis(&base_items, KERNELS) && !is_asked {
         // Whoever names files of two tools compares what computed.
-        across.extend((!across.iter().any(|axis| axis == KERNELS)).then(|| KERNELS.to_owned()));
+        across.push(KERNELS.to_owned());
+        cause = LeftOut::OtherTools;
     }
     let across_changes = pairing::changes(&base_items, &new_items, &across);
-    let Pairing { pairs, unpaired } = pairing::pair(&base_items, &new_items, &across)?;
+    let Pairing { pairs, unpaired } = pairing::pair(&base_items, &new_items, &across, cause)?;
     let pairs: Vec<(&Item, &Item)> =
         pairs.into_iter().map(|(b, n)| (&base_items[b], &new_items[n])).collect();
     check_any(&pairs, &unpaired, options.metric)?;
@@ -119,11 +122,20 @@ pub fn compare(base: &[Input], new: &[Input], options: &Options) -> Result<Compa
         format!(
             "only the {} side tells {}: cases are paired without",
             untold.told_by.name(),
-            untold.axes.join(", ")
+            side::listed(untold.axes.iter().map(String::as_str), ", ")
         )
     }));
+    unasked.extend(other_commands(&pairs));
+    let is_processor_alone = pairs.iter().all(|(base, new)| base.is_on_cpu() && new.is_on_cpu());
     let mut sums = RankSums::default();
-    let compared = Compared { base, new, across: &across, unasked, allowed: &options.allowed };
+    let compared = Compared {
+        base,
+        new,
+        across: &across,
+        unasked,
+        is_processor_alone,
+        allowed: &options.allowed,
+    };
     let differences = difference::find(compared, &mut sums);
     let explained = match options.metric.better() {
         Better::Higher => differences.explained_by_clocks,
@@ -150,7 +162,7 @@ pub fn compare(base: &[Input], new: &[Input], options: &Options) -> Result<Compa
         new: side::describe(new),
         across: across_changes,
         counts: counts(&pairs_of_record),
-        overall: overall(&pairs, &differences.all, &mut sums),
+        overall: overall(&pairs, replicate, &differences.all, &mut sums),
         differences: differences.all,
         pairs: pairs_of_record,
         unpaired,
@@ -175,12 +187,13 @@ pub fn check_planned(base: &[Input], planned: &[AxesFile]) -> Result<()> {
     let taken = Taken { of_cases: true, metric, replicate: Replicate::Round, beside };
     let mut base_items = side::items(base, taken);
     let mut new_items: Vec<Item> = planned.iter().map(|axes| Item::planned(axes, beside)).collect();
-    let mut across = Vec::new();
+    let (mut across, mut cause) = (Vec::new(), LeftOut::Asked);
     if beside != Beside::Nothing {
         side::align(&mut base_items, &mut new_items);
         across.push(KERNELS.to_owned());
+        cause = LeftOut::OtherTools;
     }
-    let Pairing { pairs, unpaired } = pairing::pair(&base_items, &new_items, &across)?;
+    let Pairing { pairs, unpaired } = pairing::pair(&base_items, &new_items, &across, cause)?;
     if pairs.is_empty() { Err(no_pair(&unpaired)) } else { Ok(()) }
 }
 
@@ -223,7 +236,7 @@ fn no_pair(unpaired: &[Unpaired]) -> Error {
          that differ in an axis on purpose",
         first.id,
         nearest.id,
-        differs.join(", ")
+        side::listed(differs.iter().map(String::as_str), ", ")
     ))
 }
 
@@ -249,6 +262,20 @@ fn unasked(changes: &[AxisChange], across: &Across) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// That commands which are alike without directories are not the same.
+fn other_commands(pairs: &[(&Item, &Item)]) -> Option<String> {
+    let mut unlike = pairs.iter().filter(|(base, new)| base.commands != new.commands);
+    let (first, _) = unlike.next()?;
+    let more = match unlike.count() {
+        0 => String::new(),
+        n => format!(" (and of {n} more)"),
+    };
+    Some(format!(
+        "the commands of {}{more} are alike only without the directories of their paths",
+        first.id
+    ))
 }
 
 /// What the values of a pair can say about each other.
@@ -280,7 +307,7 @@ fn standing((base, new): (&Item, &Item)) -> Standing {
         return if is_like { Standing::RatioAlone(reason) } else { Standing::Nothing(reason) };
     }
     for (side, item) in sides {
-        if let Some(tool) = &item.summary_of {
+        if let Some(tool) = item.single_figure_of() {
             return Standing::RatioAlone(format!(
                 "{}: {tool} tells one figure for all that it measured, which shows no spread: there \
                  is a ratio, and no verdict",
@@ -437,6 +464,7 @@ fn sides_differ(differences: &[Difference]) -> Option<String> {
 /// for none, or the mean would be one of other cases there.
 fn overall(
     pairs: &[(&Item, &Item)],
+    replicate: Replicate,
     differences: &[Difference],
     sums: &mut RankSums,
 ) -> Option<Overall> {
@@ -460,7 +488,16 @@ fn overall(
         let n_left_out = pairs.len() - whole.len();
         reasons.push(format!("{n_left_out} of {} pairs are not in it", pairs.len()));
     }
-    Some(Overall { ratio: ratio(&base, &new, sums)?, n_pairs: whole.len(), reasons })
+    let ratio = ratio(&base, &new, sums);
+    if whole.is_empty() {
+        return None;
+    }
+    if ratio.is_none() {
+        let side = if base.is_empty() { SideName::Base } else { SideName::New };
+        let word = replicate.word(1);
+        reasons.push(format!("no {word} of the {} side has all of these cases", side.name()));
+    }
+    Some(Overall { ratio, n_pairs: whole.len(), reasons })
 }
 
 fn counts(pairs: &[Pair]) -> Counts {

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::compare::record::{AxisChange, Nearest, SideName, Unpaired};
-use crate::compare::side::Item;
-use crate::error::{Error, Result};
+use crate::compare::side::{Item, listed};
+use crate::error::{Error, LeftOut, Result};
 
 /// Unpaired cases of a side whose nearest one is looked for.
 const NEAREST_FOR: usize = 1_000;
 
-/// Cases that are looked at to find the nearest ones of all unpaired.
-const MAX_LOOKED_AT: usize = 20_000_000;
+/// Axes of cases that are looked at to find the nearest ones of all unpaired.
+const MAX_LOOKED_AT: usize = 200_000_000;
 
 /// Pairs, as positions among the items of both sides, and what is left over.
 pub(super) struct Pairing {
@@ -23,10 +23,16 @@ pub(super) struct Pairing {
 /// Pairs items by their axes but for those of `across`.
 ///
 /// # Errors
-/// [`Error::AmbiguousPair`] if several cases of a side are alike without the axes of `across`.
-pub(super) fn pair(base: &[Item], new: &[Item], across: &[String]) -> Result<Pairing> {
-    keyed(base, across, SideName::Base)?;
-    let of_new = keyed(new, across, SideName::New)?;
+/// [`Error::AmbiguousPair`] if several cases of a side are alike without the axes of `across`, with
+/// `cause`.
+pub(super) fn pair(
+    base: &[Item],
+    new: &[Item],
+    across: &[String],
+    cause: LeftOut,
+) -> Result<Pairing> {
+    keyed(base, across, SideName::Base, cause)?;
+    let of_new = keyed(new, across, SideName::New, cause)?;
     let mut pairs = Vec::new();
     let mut left = Vec::new();
     // In the order of the base.
@@ -49,7 +55,12 @@ fn key(item: &Item, across: &[String]) -> String {
     shared.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join("\u{1f}")
 }
 
-fn keyed(items: &[Item], across: &[String], side: SideName) -> Result<HashMap<String, usize>> {
+fn keyed(
+    items: &[Item],
+    across: &[String],
+    side: SideName,
+    cause: LeftOut,
+) -> Result<HashMap<String, usize>> {
     let mut known = HashMap::new();
     for (idx, item) in items.iter().enumerate() {
         if let Some(first) = known.insert(key(item, across), idx) {
@@ -58,6 +69,7 @@ fn keyed(items: &[Item], across: &[String], side: SideName) -> Result<HashMap<St
                 first: items[first].id.clone(),
                 other: item.id.clone(),
                 across: across.join(","),
+                cause,
             });
         }
     }
@@ -79,7 +91,7 @@ fn unpaired(
         };
         let n = n_of_side.entry(side.name()).or_insert(0);
         *n += 1;
-        looked_at += others.len();
+        looked_at += others.len() * item.axes.len();
         let nearest = match *n <= NEAREST_FOR && looked_at <= MAX_LOOKED_AT {
             true => nearest(item, others, across, *side),
             false => None,
@@ -168,7 +180,9 @@ fn values<'a>(items: &'a [Item], axis: &str) -> Vec<&'a str> {
 pub(super) fn check_axes(items: &[Item], across: &[String]) -> Result<()> {
     let names: Vec<&str> = items.first().into_iter().flat_map(names).collect();
     match across.iter().find(|axis| !names.contains(&axis.as_str())) {
-        Some(axis) => Err(Error::NoSuchAxis { axis: axis.clone(), known: names.join(", ") }),
+        Some(axis) => {
+            Err(Error::NoSuchAxis { axis: axis.clone(), known: listed(names.into_iter(), ", ") })
+        }
         None => Ok(()),
     }
 }

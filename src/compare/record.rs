@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Version of this format, `"major.minor"`.
-pub const FORMAT_VERSION: &str = "1.0";
+pub const FORMAT_VERSION: &str = "2.0";
 
 /// Two sides held against each other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -369,9 +369,10 @@ pub struct Ratio {
 /// The geometric mean of pairs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Overall {
-    /// New by base.
-    pub ratio: Ratio,
-    /// Pairs in it: those that have the same rounds (or runs) as the others of their side.
+    /// New by base, from the rounds (or runs) that have all pairs in it; absent where a side has none
+    /// that do.
+    pub ratio: Option<Ratio>,
+    /// Pairs in it: all that have a verdict or could have one.
     pub n_pairs: usize,
     /// Why it is no verdict: what could explain it beside what is compared.
     pub reasons: Vec<String>,

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::result::file::{
     AxesFile, CaseFile, CeilingFile, OutcomeFile, ResultFile, WarningFile, WarningKindFile,
 };
-use crate::result::imported::{ImportedCaseFile, ImportedFile};
+use crate::result::imported::{ImportedCaseFile, ImportedFile, without_depth};
 use crate::result::{self, AnyReading, Verdict};
 
 /// What another tool's cases are called by, beside the axes that ours have.
@@ -122,23 +122,26 @@ impl Input {
         }
     }
 
-    /// Whether every tool tells its version.
+    /// Whether every tool tells its version, and has only one.
     pub(super) fn tells_version(&self) -> bool {
-        let told = |file: &ImportedFile| file.sources.iter().all(|s| s.tool_version.is_some());
-        self.imported().is_none_or(told)
+        let Some(file) = self.imported() else { return true };
+        let versions: BTreeSet<(&str, Option<&str>)> =
+            file.sources.iter().map(|s| (s.tool.as_str(), s.tool_version.as_deref())).collect();
+        let is_told = versions.iter().all(|(_, version)| version.is_some());
+        is_told && versions.len() == self.tools().len()
     }
 
-    /// The machine in a text; absent if any case does not tell it.
-    pub(super) fn machine(&self) -> Option<String> {
-        match &self.reading {
-            AnyReading::Measured(reading) => reading.file.environment.cpu.model.clone(),
-            AnyReading::Imported(reading) => {
-                let cases = reading.file.cases.iter();
-                let all: Option<BTreeSet<&str>> = cases.map(|c| c.machine.as_deref()).collect();
-                let all: Vec<&str> = all?.into_iter().collect();
-                (!all.is_empty()).then(|| all.join(" and "))
+    /// The machines that it was measured on; none if any case does not tell its own.
+    pub(super) fn machines(&self) -> BTreeSet<&str> {
+        let all: Option<BTreeSet<&str>> = match &self.reading {
+            AnyReading::Measured(reading) => {
+                reading.file.environment.cpu.model.as_deref().map(|model| BTreeSet::from([model]))
             }
-        }
+            AnyReading::Imported(reading) => {
+                reading.file.cases.iter().map(|case| case.machine.as_deref()).collect()
+            }
+        };
+        all.unwrap_or_default()
     }
 }
 
@@ -160,10 +163,12 @@ pub(super) struct Item {
     pub is_failed: bool,
     /// What they are, by each file that has it.
     pub definition: Option<(String, Unit)>,
-    /// The tool whose one figure is all that is told of it.
-    pub summary_of: Option<String>,
+    /// The tool whose one figure is all that a file tells of it.
+    summary_of: Option<String>,
     /// Whether another tool measured it.
     pub is_imported: bool,
+    /// Digests of what was run, where its axes have less of that.
+    pub commands: BTreeSet<Option<String>>,
     /// One value for each replicate, with its moment.
     pub values: Vec<(Moment, f64)>,
 }
@@ -179,11 +184,27 @@ pub(super) fn describe(inputs: &[Input]) -> Side {
             run_id: run.map(|run| run.id.clone()),
             started: run.map(|run| run.started.clone()).or_else(told),
             tool: input.tool_text(),
-            processor: input.machine(),
+            processor: machines_text(&input.machines()),
             integrity: input.integrity(),
         }
     };
     Side { files: inputs.iter().map(file).collect(), n_runs: n_runs(inputs) }
+}
+
+/// Machines in a text; absent if there is none.
+pub(super) fn machines_text(machines: &BTreeSet<&str>) -> Option<String> {
+    (!machines.is_empty()).then(|| listed(machines.iter().copied(), " and "))
+}
+
+/// Names in a text, however many there are: the first of them, and how many more.
+pub(super) fn listed<'a>(mut names: impl Iterator<Item = &'a str>, between: &str) -> String {
+    const N_NAMED: usize = 20;
+    let named: Vec<&str> = names.by_ref().take(N_NAMED).collect();
+    let more = match names.count() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    named.join(between) + &more
 }
 
 /// Runs of a side. What was imported counts by its cases: files of different benchmarks are translated
@@ -291,6 +312,7 @@ pub(super) fn items(inputs: &[Input], taken: Taken) -> Vec<Item> {
                     definition: None,
                     summary_of: None,
                     is_imported: found.source.is_some(),
+                    commands: BTreeSet::new(),
                     values: Vec::new(),
                 });
                 items.len() - 1
@@ -335,8 +357,9 @@ pub(super) fn align(base: &mut [Item], new: &mut [Item]) -> Vec<Untold> {
         all.filter(|name| seen.insert(name.clone())).collect::<Vec<_>>()
     };
     let (of_base, of_new) = (names(base), names(new));
+    let known: HashSet<&Cow<str>> = of_new.iter().collect();
     let shared: Vec<Cow<str>> =
-        of_base.iter().filter(|name| of_new.contains(name)).cloned().collect();
+        of_base.iter().filter(|name| known.contains(name)).cloned().collect();
     for item in base.iter_mut().chain(new) {
         let mut told: HashMap<Cow<str>, String> = item.axes.drain(..).collect();
         let value = |name: &Cow<'static, str>| {
@@ -344,8 +367,9 @@ pub(super) fn align(base: &mut [Item], new: &mut [Item]) -> Vec<Untold> {
         };
         item.axes = shared.iter().map(value).collect();
     }
+    let known: HashSet<&Cow<str>> = shared.iter().collect();
     let untold = |told_by, all: Vec<Cow<'static, str>>| {
-        let axes = all.into_iter().filter(|name| !shared.contains(name));
+        let axes = all.into_iter().filter(|name| !known.contains(name));
         Untold { told_by, axes: axes.map(Cow::into_owned).collect() }
     };
     [untold(SideName::Base, of_base), untold(SideName::New, of_new)]
@@ -365,6 +389,7 @@ impl Item {
             definition: None,
             summary_of: None,
             is_imported: false,
+            commands: BTreeSet::new(),
             values: Vec::new(),
         }
     }
@@ -372,6 +397,7 @@ impl Item {
     fn add(&mut self, found: Found, file_idx: usize, taken: Taken) {
         let Taken { metric, replicate, .. } = taken;
         self.is_failed |= found.is_failed;
+        self.commands.insert(found.command.map(str::to_owned));
         let problem = match (&found.values, found.problem) {
             (_, Some(problem)) => Some(problem),
             (None, None) => Some(format!("it has no {}", metric.name())),
@@ -406,6 +432,16 @@ impl Item {
         self.values.extend(usable.map(moment));
     }
 
+    /// Whether it is known to have run on the processor.
+    pub fn is_on_cpu(&self) -> bool {
+        self.axes.iter().any(|(name, value)| name == "device" && value == "cpu")
+    }
+
+    /// The tool that tells nothing but one figure of it. Figures of several runs show a spread.
+    pub fn single_figure_of(&self) -> Option<&str> {
+        self.summary_of.as_deref().filter(|_| self.values.len() < 2)
+    }
+
     /// What is compared of it, as it appears in the record.
     pub fn sample(&self) -> record::Sample {
         let values: Vec<f64> = self.values.iter().map(|(_, value)| *value).collect();
@@ -424,6 +460,8 @@ struct Found<'a> {
     axes: Axes,
     /// The tool that an imported one comes from.
     source: Option<Source<'a>>,
+    /// Digest of what was run, where the axes have less of that.
+    command: Option<&'a str>,
     problem: Option<String>,
     is_failed: bool,
     values: Option<Values>,
@@ -442,6 +480,7 @@ impl<'a> Found<'a> {
             id: &case.id,
             axes: axes_of_case(&case.axes, taken.beside),
             source: None,
+            command: None,
             problem: problem(&case.outcome, &case.warnings),
             is_failed: matches!(case.outcome, OutcomeFile::Failed { .. }),
             values: metric::of_case(case, taken.metric),
@@ -455,8 +494,9 @@ impl<'a> Found<'a> {
             id: &case.id,
             axes: axes_of_imported(case, taken.beside),
             source: Some(Source { tool, idx: case.source_idx }),
-            problem: None,
-            is_failed: false,
+            command: case.command_sha256.as_deref(),
+            problem: case.failure.clone(),
+            is_failed: case.failure.is_some(),
             values: metric::of_imported(case, taken.metric),
         }
     }
@@ -478,6 +518,7 @@ impl<'a> Found<'a> {
             id: &ceiling.id,
             axes: named(axes),
             source: None,
+            command: None,
             problem: problem(&ceiling.outcome, &ceiling.warnings),
             is_failed: matches!(ceiling.outcome, OutcomeFile::Failed { .. }),
             values: metric::of_ceiling(ceiling, metric),
@@ -549,8 +590,4 @@ fn axes_of_imported(case: &ImportedCaseFile, beside: Beside) -> Axes {
         settings.map(|(name, value)| (Cow::Owned(name.clone()), value.clone())).collect();
     all.extend(settings);
     all
-}
-
-fn without_depth(test: &str) -> &str {
-    test.split(" @ ").next().unwrap_or(test)
 }

@@ -7,7 +7,7 @@ use crate::import::{Problem, Read};
 use crate::model::{ModelSpec, cost};
 use crate::result::imported::{
     ImportedAxesFile, ImportedCaseFile, ImportedLatencyFile, ImportedRoundFile, ImportedWorkFile,
-    MAX_NS, imported_throughput,
+    MAX_NS, imported_throughput, without_depth,
 };
 
 /// What a tool told of a case.
@@ -26,6 +26,10 @@ pub(super) struct Draft {
     pub stated_stddev_per_s: Option<f64>,
     pub latencies: Vec<ImportedLatencyFile>,
     pub remarks: Vec<String>,
+    /// What of it went wrong.
+    pub failure: Option<String>,
+    /// What was run, where `axes` have less of it.
+    pub command_sha256: Option<String>,
 }
 
 impl Draft {
@@ -59,6 +63,8 @@ impl Draft {
             throughput,
             latencies: self.latencies,
             remarks: self.remarks,
+            failure: self.failure,
+            command_sha256: self.command_sha256,
         })
     }
 }
@@ -79,15 +85,11 @@ pub(super) fn id(axes: &ImportedAxesFile, settings: &str) -> String {
         words.push(format!("b{}", number(axes.batch_size)));
     }
     words.push(match axes.n_depth {
-        Some(depth) => format!("{}@d{depth}", test_without_depth(&axes.test)),
+        Some(depth) => format!("{}@d{depth}", without_depth(&axes.test)),
         None => axes.test.clone(),
     });
     words.extend(settings.split(' ').filter(|word| !word.is_empty()).map(str::to_owned));
     words.join("/")
-}
-
-fn test_without_depth(test: &str) -> &str {
-    test.split(" @ ").next().unwrap_or(test)
 }
 
 /// Counts operations and bytes from a declared shape, if the case is one that we could run.

@@ -1,8 +1,9 @@
 //! `hyperfine --export-json`: one entry for each command, with the time of each run.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::import::draft::{Draft, figure, ns_of_s};
 use crate::import::{Found, Read, Tool, json_problem};
@@ -33,8 +34,9 @@ struct Entry {
 pub(super) fn read(text: &str) -> Read<Found> {
     let export: Export = serde_json::from_str(text).map_err(|e| json_problem(&e, 0))?;
     let mut entries = export.results;
-    leave_directories_out(&mut entries);
-    let drafts = entries.into_iter().enumerate().map(|(i, entry)| draft(i, entry));
+    let digests = leave_directories_out(&mut entries);
+    let both = entries.into_iter().zip(digests).enumerate();
+    let drafts = both.map(|(i, (entry, digest))| draft(i, entry, digest));
     Ok(Found {
         tool: Tool::Hyperfine,
         tool_version: None,
@@ -43,58 +45,101 @@ pub(super) fn read(text: &str) -> Read<Found> {
     })
 }
 
-/// Shortens absolute paths in commands and parameters to as many of their last names as tell commands
-/// from each other: where programs and data lie is nobody's business, and differs between machines.
-fn leave_directories_out(entries: &mut [Entry]) {
-    let originals: HashSet<_> = entries.iter().map(Entry::identity).collect();
-    let deepest = entries.iter().map(|entry| entry.command.matches(['/', '\\']).count()).max();
-    for n_kept in 1..=deepest.unwrap_or(0) {
-        let short = |text: &String| without_directories(text, n_kept);
-        let shortened: Vec<(String, BTreeMap<String, String>)> = entries
-            .iter()
-            .map(|entry| {
-                let parameters = entry.parameters.iter().map(|(k, v)| (k.clone(), short(v)));
-                (short(&entry.command), parameters.collect())
-            })
-            .collect();
-        if shortened.iter().collect::<HashSet<_>>().len() == originals.len() {
-            for (entry, (command, parameters)) in entries.iter_mut().zip(shortened) {
-                (entry.command, entry.parameters) = (command, parameters);
-            }
-            return;
-        }
-    }
+/// Last names of a path that are kept at most. What they do not tell apart a digest does.
+const MAX_NAMES_KEPT: usize = 16;
+
+/// Shortens absolute paths in commands and parameters to their last name, or to as many as tell them
+/// from the other paths of the file: where programs and data lie is nobody's business, and differs
+/// between machines. Gives for each entry a digest of what it was, if anything of it was left out.
+fn leave_directories_out(entries: &mut [Entry]) -> Vec<Option<String>> {
+    let texts = || entries.iter().flat_map(Entry::texts);
+    let (paths, words): (BTreeSet<&str>, BTreeSet<&str>) =
+        texts().flat_map(|text| text.split(ends)).partition(|word| is_absolute(word));
+    let short = short_names(&paths, words);
+    let shorten = |text: &str| -> String {
+        let words = text.split_inclusive(ends).map(|word| {
+            let path = word.trim_end_matches(ends);
+            let shown = short.get(path).map_or(path, String::as_str);
+            format!("{shown}{}", &word[path.len()..])
+        });
+        words.collect()
+    };
+    let shortened: Vec<(String, BTreeMap<String, String>)> = entries
+        .iter()
+        .map(|entry| {
+            let parameters = entry.parameters.iter().map(|(k, v)| (k.clone(), shorten(v)));
+            (shorten(&entry.command), parameters.collect())
+        })
+        .collect();
+    let replaced = entries.iter_mut().zip(shortened).map(|(entry, (command, parameters))| {
+        let is_cut = entry.command != command || entry.parameters != parameters;
+        let digest = is_cut.then(|| digest(&entry.texts().collect::<Vec<_>>().join("\u{1f}")));
+        (entry.command, entry.parameters) = (command, parameters);
+        digest
+    });
+    replaced.collect()
 }
 
-/// A text whose absolute paths have their last names alone, `n_kept` of them. A path begins after a
-/// space, a quote, an equals sign or at the start.
-fn without_directories(text: &str, n_kept: usize) -> String {
-    let ends = |c: char| c.is_whitespace() || "'\"=;|&<>()".contains(c);
-    let mut shown = String::new();
-    for word in text.split_inclusive(ends) {
-        let path = word.trim_end_matches(ends);
-        let end = &word[path.len()..];
-        let is_drive = path.get(1..3).is_some_and(|rest| rest == ":\\" || rest == ":/");
-        let is_absolute = path.starts_with('/') || path.starts_with("~/") || is_drive;
-        let names: Vec<&str> = path.split(['/', '\\']).filter(|name| !name.is_empty()).collect();
-        match is_absolute && names.len() > n_kept {
-            true => shown += &names[names.len() - n_kept..].join("/"),
-            false if is_absolute && !is_drive && names.len() == n_kept => shown += &names.join("/"),
-            false => shown += path,
-        }
-        shown += end;
+/// What ends a word of a command.
+fn ends(c: char) -> bool {
+    c.is_whitespace() || "'\"=;|&<>()".contains(c)
+}
+
+/// Whether a word is a path from the root, the home directory or a drive.
+fn is_absolute(word: &str) -> bool {
+    let is_drive = word.get(1..3).is_some_and(|rest| rest == ":\\" || rest == ":/");
+    (word.starts_with('/') || word.starts_with("~/") || is_drive) && last_names(word, 1).is_some()
+}
+
+/// The last `n` names of a path, or all that it has; absent if it has none.
+fn last_names(path: &str, n: usize) -> Option<String> {
+    let mut names: Vec<&str> =
+        path.rsplit(['/', '\\']).filter(|name| !name.is_empty()).take(n).collect();
+    names.reverse();
+    (!names.is_empty()).then(|| names.join("/"))
+}
+
+/// What each path is called: by the fewest last names that no other path and no other word is called
+/// by. Where as many as are kept do not suffice, by its last name and a digest.
+fn short_names<'a>(paths: &BTreeSet<&'a str>, words: BTreeSet<&str>) -> HashMap<&'a str, String> {
+    let mut taken: HashSet<String> = words.into_iter().map(str::to_owned).collect();
+    let mut short = HashMap::new();
+    let mut left: Vec<&str> = paths.iter().copied().collect();
+    for n in 1..=MAX_NAMES_KEPT {
+        let named = |path: &'a str| (path, last_names(path, n).unwrap_or_default());
+        let candidates: Vec<(&str, String)> = left.drain(..).map(named).collect();
+        let mut n_called: HashMap<&str, usize> = HashMap::new();
+        candidates.iter().for_each(|(_, name)| *n_called.entry(name).or_default() += 1);
+        let is_free = |name: &str| n_called[name] == 1 && !taken.contains(name);
+        let (found, others): (Vec<_>, Vec<_>) =
+            candidates.iter().cloned().partition(|(_, name)| is_free(name));
+        taken.extend(found.iter().map(|(_, name)| name.clone()));
+        short.extend(found);
+        left = others.into_iter().map(|(path, _)| path).collect();
     }
-    shown
+    short.extend(left.into_iter().map(|path| {
+        let name = last_names(path, 1).unwrap_or_default();
+        (path, format!("{name}[{}]", digest(path)))
+    }));
+    short
+}
+
+/// The beginning of a text's SHA-256: enough to tell texts apart, and no name of anybody.
+fn digest(text: &str) -> String {
+    let mut digest = hex::encode(Sha256::digest(text));
+    digest.truncate(8);
+    digest
 }
 
 impl Entry {
-    /// What tells it from the others.
-    fn identity(&self) -> (String, BTreeMap<String, String>) {
-        (self.command.clone(), self.parameters.clone())
+    /// Its command and the names and values of its parameters.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let parameters = self.parameters.iter().flat_map(|(name, value)| [name, value]);
+        std::iter::once(&self.command).chain(parameters).map(String::as_str)
     }
 }
 
-fn draft(i: usize, entry: Entry) -> Read<Draft> {
+fn draft(i: usize, entry: Entry, command_sha256: Option<String>) -> Read<Draft> {
     let at = format!("results[{i}]");
     let at_key = |key: &str| format!("{at}.{key}");
     let mut remarks = Vec::new();
@@ -110,8 +155,10 @@ fn draft(i: usize, entry: Entry) -> Read<Draft> {
         times.iter().enumerate().map(round).collect::<Read<Vec<_>>>()?
     };
     let failed = entry.exit_codes.iter().filter(|code| **code != Some(0)).count();
-    if failed > 0 {
-        remarks.push(format!("{failed} of {} runs failed or were killed", entry.exit_codes.len()));
+    let of = entry.exit_codes.len();
+    let failure = (failed > 0).then(|| format!("{failed} of {of} runs failed or were killed"));
+    if command_sha256.is_some() {
+        remarks.push("directories of absolute paths were left out of its command".into());
     }
     remarks.push("the time of a whole process, with its start and its end".into());
     let s = |key: &str, value| figure(&at_key(key), value, 1e9);
@@ -136,6 +183,8 @@ fn draft(i: usize, entry: Entry) -> Read<Draft> {
         rounds,
         latencies: vec![latency],
         remarks,
+        failure,
+        command_sha256,
         ..Draft::default()
     })
 }
@@ -168,8 +217,46 @@ mod tests {
             // Alike from the start, they stay alike.
             (&["/a/x", "/a/x"], &["x", "x"]),
             (&["cat /"], &["cat /"]),
+            // A path keeps only what it needs itself.
+            (&["/h/u/old/x /h/u", "/h/u/new/x /h/u"], &["old/x u", "new/x u"]),
+            (&["cat /data/x", "cat a/x", "cat /b/a/x"], &["cat data/x", "cat a/x", "cat b/a/x"]),
+            // What names do not tell apart, a digest does.
+            (&["cat x", "cat /x"], &["cat x", "cat x[b3d1db31]"]),
         ] {
             assert_eq!(shortened(commands), want, "{commands:?}");
         }
+    }
+
+    fn entry(command: &str, parameter: &str) -> Entry {
+        let parameters = serde_json::json!({ "in": parameter });
+        let json = serde_json::json!({ "command": command, "mean": 1.0, "parameters": parameters });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn directories_of_parameters_are_left_out_as_well() {
+        let mut entries = [entry("sort", "/home/u/a/x"), entry("sort", "/home/u/b/x")];
+        let digests = leave_directories_out(&mut entries);
+        let values: Vec<&str> = entries.iter().map(|e| e.parameters["in"].as_str()).collect();
+        assert_eq!(values, ["a/x", "b/x"]);
+        assert!(digests[0].is_some() && digests[0] != digests[1], "{digests:?}");
+        assert_eq!(leave_directories_out(&mut [entry("sort a/x", "1")]), [None]);
+    }
+
+    #[test]
+    fn paths_of_many_names_take_no_longer_than_they_are() {
+        let deep = format!("/{}", "a/".repeat(200_000));
+        let mut entries = [entry(&format!("{deep}x"), "1"), entry(&format!("{deep}b/../x"), "1")];
+        entries[1].command = entries[1].command.replacen("/a", "/b", 1);
+        let begun = std::time::Instant::now();
+        let many = (0..2_000).map(|i| entry(&format!("/{i}/{}x", "a/".repeat(100)), "1"));
+        let mut many: Vec<Entry> = many.collect();
+        leave_directories_out(&mut entries);
+        leave_directories_out(&mut many);
+        let commands: HashSet<&str> = many.iter().map(|e| e.command.as_str()).collect();
+        assert_eq!(commands.len(), 2_000);
+        assert!(many[0].command.starts_with("x["), "{}", many[0].command);
+        assert!(entries[0].command.len() < 40, "{}", entries[0].command);
+        assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
     }
 }

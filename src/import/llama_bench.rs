@@ -87,6 +87,16 @@ impl Row {
         self.settings = settings.map(|(key, value)| (key.clone(), setting(value))).collect();
         self
     }
+
+    /// Number and commit of the build that measured, as far as they are told.
+    fn version(&self) -> Option<String> {
+        let number = self.build_number.as_ref().map(setting);
+        match (&self.build_commit, number) {
+            (Some(commit), Some(number)) => Some(format!("{number} ({commit})")),
+            (Some(commit), None) => Some(commit.clone()),
+            (None, number) => number,
+        }
+    }
 }
 
 pub(super) fn read(text: &str) -> Read<Found> {
@@ -102,16 +112,28 @@ pub(super) fn read(text: &str) -> Read<Found> {
         Some('{') => ("jsonl", jsonl(text)?),
         _ => ("csv", csv(text)?),
     };
-    let version = rows.first().and_then(|(_, row)| {
-        let number = row.build_number.as_ref().map(setting);
-        match (&row.build_commit, number) {
-            (Some(commit), Some(number)) => Some(format!("{number} ({commit})")),
-            (Some(commit), None) => Some(commit.clone()),
-            (None, number) => number,
-        }
-    });
+    let version = version(&rows)?;
     let drafts = rows.into_iter().map(|(at, row)| draft(at, row)).collect::<Read<Vec<_>>>()?;
     Ok(Found { tool: Tool::LlamaBench, tool_version: version, format, drafts })
+}
+
+/// The build that measured all rows. Rows of several builds are refused: a file has one version, and
+/// which of its cases is of which could not be told.
+fn version(rows: &[(String, Row)]) -> Read<Option<String>> {
+    let Some((_, first)) = rows.first() else { return Ok(None) };
+    let version = first.version();
+    let text = |version: &Option<String>| version.clone().unwrap_or_else(|| "untold".into());
+    match rows.iter().find(|(_, row)| row.version() != version) {
+        Some((at, row)) => Err(Problem::new(
+            at,
+            format!(
+                "its build is {}, and that of the first row {}: give each build a file of its own",
+                text(&row.version()),
+                text(&version)
+            ),
+        )),
+        None => Ok(version),
+    }
 }
 
 fn jsonl(text: &str) -> Read<Vec<(String, Row)>> {
@@ -224,6 +246,7 @@ fn draft(at: String, row: Row) -> Read<Draft> {
         latencies: Vec::new(),
         remarks,
         at,
+        ..Draft::default()
     })
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::measure;
 use crate::model::ModelSpec;
 use crate::result::imported::{
-    ImportedCaseFile, ImportedFile, OriginFile, SourceFile, settings_apart,
+    ImportedCaseFile, ImportedFile, OriginFile, SourceFile, check_settings, settings_apart,
 };
 use crate::result::{self, FORMAT_VERSION};
 use crate::units::Bytes;
@@ -136,6 +136,8 @@ pub fn import(
             size_bytes: Bytes(bytes.len() as u64),
             sha256: hex::encode(Sha256::digest(&bytes)),
         });
+        // What is written must be read again.
+        check_settings(&cases).map_err(|text| refused(Problem::new("", text)))?;
     }
     let settings = settings_apart(cases.iter().map(|case| &case.axes.other));
     for (case, settings) in cases.iter_mut().zip(settings) {

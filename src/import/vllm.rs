@@ -140,14 +140,13 @@ fn serve(file: &Serve, object: &Map<String, Value>) -> Read<Draft> {
     if file.completed == 0 || file.total_output_tokens == 0 {
         return Err(Problem::new("completed", "no request was answered"));
     }
-    let mut remarks = vec![
+    let remarks = vec![
         "tokens are those of the answers alone, over the whole run as one round".to_owned(),
         "latencies are the client's, with the network and the server's queue".into(),
     ];
     let unanswered = file.failed.or_else(|| Some(file.num_prompts?.saturating_sub(file.completed)));
-    if let Some(unanswered) = unanswered.filter(|n| *n > 0) {
-        remarks.push(format!("{unanswered} requests were not answered"));
-    }
+    let unanswered = unanswered.filter(|n| *n > 0);
+    let failure = unanswered.map(|n| format!("{n} requests were not answered"));
     let latencies = LATENCIES
         .iter()
         .map(|(metric, description)| served_latency(file, object, metric, description))
@@ -179,6 +178,7 @@ fn serve(file: &Serve, object: &Map<String, Value>) -> Read<Draft> {
         }],
         latencies: latencies.into_iter().flatten().collect(),
         remarks,
+        failure,
         ..Draft::default()
     })
 }

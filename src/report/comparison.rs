@@ -6,8 +6,8 @@ use comfy_table::{Table, presets};
 
 use crate::compare::Verdict;
 use crate::compare::record::{
-    AxisChange, Comparison, Difference, Effect, Origin, Overall, Pair, Ratio, Sample, Side,
-    SideName, Unit, Unpaired,
+    AxisChange, Comparison, Difference, Effect, Origin, Pair, Ratio, Sample, Side, SideName, Unit,
+    Unpaired,
 };
 use crate::report::table::{align_right, table};
 use crate::units::{bytes_per_s_text, duration_text, flops_per_s_text, significant};
@@ -307,7 +307,10 @@ pub(super) fn counts_text(comparison: &Comparison) -> String {
 /// The geometric mean, and what is to be said of it; empty without one.
 pub(super) fn mean_text(comparison: &Comparison) -> String {
     let Some(overall) = &comparison.overall else { return String::new() };
-    let mean = format!("geometric mean of new / base {}", overall_text(overall));
+    let Some(ratio) = &overall.ratio else {
+        return format!("no geometric mean of new / base: {}", overall.reasons.join("; "));
+    };
+    let mean = format!("geometric mean of new / base {}", mean_ratio_text(ratio));
     match overall.reasons.is_empty() {
         true => mean,
         false => format!("{mean}, which is no verdict: {}", overall.reasons.join("; ")),
@@ -351,11 +354,10 @@ fn ratio_text(ratio: f64) -> String {
 }
 
 /// The geometric mean with its interval and what that covers.
-fn overall_text(overall: &Overall) -> String {
-    let Ratio { estimate, coverage, .. } = overall.ratio;
-    let estimate = ratio_text(estimate);
-    match coverage > 0.0 {
-        true => format!("{estimate} {} ({:.1} %)", interval_text(&overall.ratio), coverage * 100.0),
+fn mean_ratio_text(ratio: &Ratio) -> String {
+    let estimate = ratio_text(ratio.estimate);
+    match ratio.coverage > 0.0 {
+        true => format!("{estimate} {} ({:.1} %)", interval_text(ratio), ratio.coverage * 100.0),
         false => estimate,
     }
 }

@@ -50,8 +50,8 @@ pub(super) const TERMS: &[Definition] = &[
     term(
         &["p", "p_value", "p_adjusted"],
         "the chance of as clear a difference where there is none",
-        "Wilcoxon's rank sum test, two-sided and exact, adjusted by Holm's method for all cases that were \
-         tested together",
+        "Wilcoxon's rank sum test, two-sided, exact up to about twenty values on each side and by the \
+         normal approximation beyond, adjusted by Holm's method for all cases that were tested together",
         "at 5 % or less a case is called faster or slower, unless it is shown to be the same",
         "where it is `–`, there are too few values to test: measure more rounds (-r)",
     ),

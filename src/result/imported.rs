@@ -5,7 +5,7 @@
 //! place in it for ceilings, checks or claims: nothing here was measured by us, and it proves
 //! nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,10 +38,10 @@ pub struct ImportedFile {
 }
 
 impl ImportedFile {
-    /// What could not be carried over, each sentence once.
+    /// What could not be carried over and what went wrong, each sentence once.
     pub fn remarks(&self) -> Vec<&str> {
-        let all = self.cases.iter().flat_map(|case| case.remarks.iter().map(String::as_str));
-        all.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+        let all = self.cases.iter().flat_map(|case| case.remarks.iter().chain(&case.failure));
+        all.map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
@@ -93,6 +93,14 @@ pub struct ImportedCaseFile {
     pub latencies: Vec<ImportedLatencyFile>,
     /// What could not be carried over, or means something else here, in sentences.
     pub remarks: Vec<String>,
+    /// What of it went wrong, in a sentence: its figures are then of no use. Absent where nothing is
+    /// known to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Beginning of the SHA-256 of what was run, as it was before directories were left out of its
+    /// axes: what looks alike without them need not be. Absent where nothing was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_sha256: Option<String>,
 }
 
 /// The axes of a case of another tool.
@@ -127,18 +135,24 @@ pub struct ImportedAxesFile {
 pub fn settings_apart<'a>(
     settings: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone,
 ) -> Vec<String> {
-    let keys: BTreeSet<&String> = settings.clone().flat_map(BTreeMap::keys).collect();
-    let differs = |key: &&String| {
-        let mut values = settings.clone().map(|of_case| of_case.get(*key));
-        let first = values.next();
-        values.any(|value| Some(value) != first)
-    };
-    let keys: Vec<&String> = keys.into_iter().filter(differs).collect();
+    // Of each setting its first value, and how many cases have that one.
+    let mut alike: HashMap<&str, (&str, usize)> = HashMap::new();
+    for (key, value) in settings.clone().flatten() {
+        let (first, n) = alike.entry(key).or_insert((value, 0));
+        *n += usize::from(first == value);
+    }
+    let n_cases = settings.clone().count();
+    let differs = |key: &str| alike.get(key).is_some_and(|(_, n)| *n < n_cases);
     let words = |of_case: &BTreeMap<String, String>| {
-        let words = keys.iter().filter_map(|key| Some(format!("{key}={}", of_case.get(*key)?)));
-        words.collect::<Vec<_>>().join(" ")
+        let apart = of_case.iter().filter(|(key, _)| differs(key));
+        apart.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
     };
     settings.map(words).collect()
+}
+
+/// The test in a name that may have a depth as well: `tg128 @ d512` is `tg128`.
+pub fn without_depth(test: &str) -> &str {
+    test.split(" @ ").next().unwrap_or(test)
 }
 
 /// Work of a pass of another tool.
@@ -208,6 +222,15 @@ pub struct ImportedLatencyFile {
 /// The longest time that is believed: thirty years.
 pub const MAX_NS: f64 = 1e18;
 
+/// Settings of a case. llama-bench has about forty.
+const MAX_SETTINGS: usize = 256;
+
+/// Names of settings of all cases together.
+const MAX_SETTING_NAMES: usize = 1_000;
+
+/// Cases times names of settings: every name is held against every case.
+const MAX_SETTINGS_IN_ALL: usize = 5_000_000;
+
 /// Keys that only a file of our own can have.
 const OF_OUR_OWN: [&str; 6] = ["claims", "check", "roofline", "ceilings", "environment", "plan"];
 
@@ -236,6 +259,38 @@ fn rates(tokens: u64, rounds: &[ImportedRoundFile]) -> Vec<f64> {
     timed.map(|round| tokens as f64 * round.passes as f64 / (round.total_ns as f64 / 1e9)).collect()
 }
 
+/// That cases have no more settings than can be compared: each name is an axis of all of them.
+///
+/// # Errors
+/// A sentence saying what is too much.
+pub fn check_settings(cases: &[ImportedCaseFile]) -> Result<(), String> {
+    let mut names = HashSet::new();
+    for case in cases {
+        let settings = &case.axes.other;
+        if settings.len() > MAX_SETTINGS {
+            let n = settings.len();
+            return Err(format!(
+                "a case of {} has {n} settings, and {MAX_SETTINGS} are the most that one may have",
+                without_depth(&case.axes.test)
+            ));
+        }
+        names.extend(settings.keys());
+        if names.len() > MAX_SETTING_NAMES {
+            return Err(format!(
+                "its cases have settings of more than {MAX_SETTING_NAMES} names, which are no settings"
+            ));
+        }
+    }
+    match names.len().saturating_mul(cases.len()) > MAX_SETTINGS_IN_ALL {
+        true => Err(format!(
+            "{} cases with settings of {} names are too many together: use fewer cases in a file",
+            cases.len(),
+            names.len()
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Reads the text of an imported file.
 ///
 /// # Errors
@@ -261,6 +316,7 @@ pub(super) fn parse(text: &str) -> Result<ImportedFile, String> {
             file.format_version
         ));
     }
+    check_settings(&file.cases)?;
     let mut seen = HashSet::new();
     for case in &file.cases {
         let of = |problem: &str| format!("case {}: {problem}", case.id);
@@ -308,5 +364,42 @@ fn check(case: &ImportedCaseFile, n_sources: usize) -> Result<(), String> {
     match agree {
         true => Ok(()),
         false => Err("its throughput is not its tokens by the time of its rounds".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+        of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn settings_that_differ_tell_cases_apart() {
+        for (cases, want) in [
+            (&[][..], &[][..]),
+            (&[&[("a", "1")][..]], &[""]),
+            (&[&[("a", "1"), ("b", "1")], &[("a", "1"), ("b", "2")]], &["b=1", "b=2"]),
+            // What one of them does not have differs too.
+            (&[&[("a", "1")], &[]], &["a=1", ""]),
+            (&[&[], &[("a", "1")]], &["", "a=1"]),
+            (
+                &[&[("a", "1"), ("b", "x")], &[("a", "2"), ("b", "x")], &[("b", "x")]],
+                &["a=1", "a=2", ""],
+            ),
+        ] {
+            let cases: Vec<_> = cases.iter().map(|of| settings(of)).collect();
+            assert_eq!(settings_apart(cases.iter()), want, "{cases:?}");
+        }
+    }
+
+    #[test]
+    fn settings_of_their_own_take_no_longer_than_common_ones() {
+        let cases: Vec<_> =
+            (0..30_000).map(|i| settings(&[(&format!("s{i}"), "1"), ("a", "1")])).collect();
+        let begun = std::time::Instant::now();
+        assert_eq!(settings_apart(cases.iter())[29_999], "s29999=1");
+        assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
     }
 }

@@ -516,6 +516,8 @@ fn imported_rounds_are_compared_as_ours_as_far_as_they_tell_enough() {
         (&[("cpu_info", "another")], 1.2, "--allow machine", "slower", "machine"),
         // A machine that nobody names may be any.
         (&[("cpu_info", "")], 1.2, "", "unsure", "machine"),
+        // What stands beside a processor does not matter to it.
+        (&[("gpu_info", "H100")], 1.2, "", "slower", "imported"),
         (&[("build_commit", "another")], 1.2, "", "unsure", "tool"),
         (&[("build_commit", "another")], 1.2, "--allow tool", "slower", "tool"),
         (&[("split_mode", "row")], 1.2, "--across split_mode", "slower", "imported"),
@@ -550,6 +552,193 @@ fn imported_rounds_are_compared_as_ours_as_far_as_they_tell_enough() {
     assert_eq!(answer.verdicts(), ["unsure"]);
     assert!(answer.difference("same_run").is_some());
     assert_eq!(compare(&sandbox, "a.json a.json --with b.json --across split_mode").code, 2);
+}
+
+/// A hyperfine export of commands, each with eight times around as many seconds.
+fn hyperfine(commands: &[(&str, f64)], exit_code: i32) -> String {
+    let entry = |(i, (command, seconds)): (usize, &(&str, f64))| {
+        let times: Vec<f64> =
+            around(seconds * 1e9, 8, i).into_iter().map(|ns| ns as f64 / 1e9).collect();
+        let mut exit_codes = vec![0; 8];
+        exit_codes[3] = exit_code;
+        serde_json::json!({
+            "command": command, "mean": seconds, "times": times, "exit_codes": exit_codes
+        })
+    };
+    let entries: Vec<Value> = commands.iter().enumerate().map(entry).collect();
+    serde_json::json!({ "results": entries }).to_string()
+}
+
+fn import_text(sandbox: &Sandbox, name: &str, text: &str) {
+    write(sandbox, "source", text);
+    sandbox.benchinf(&format!("import source --force --out {name}")).assert().success();
+}
+
+#[test]
+fn runs_of_another_tool_that_failed_have_no_verdict() {
+    let sandbox = Sandbox::new();
+    for (base_code, new_code, side, code) in
+        [(0, 0, None, 1), (0, 1, Some("new"), 1), (1, 0, Some("base"), 0)]
+    {
+        import_text(&sandbox, "a.json", &hyperfine(&[("x", 1.0)], base_code));
+        import_text(&sandbox, "b.json", &hyperfine(&[("x", 1.2)], new_code));
+        let answer = compare(&sandbox, "a.json --with b.json -o json --allow tool,machine");
+        let verdict = if side.is_some() { "unsure" } else { "slower" };
+        assert_eq!((answer.verdicts(), answer.code), (vec![verdict.into()], code));
+        let pair = &answer.json()["pairs"][0];
+        let Some(side) = side else { continue };
+        let words = format!("{side}: 1 of 8 runs failed or were killed");
+        assert_eq!((&pair["reasons"][0], &pair["failed_in"][0]), (&words.into(), &side.into()));
+        assert!(pair["p_value"].is_null(), "{pair}");
+    }
+}
+
+#[test]
+fn commands_that_are_alike_without_their_directories_need_leave() {
+    for (base, new, is_other) in [
+        ("sort /data/10k/in.txt", "sort /data/1M/in.txt", true),
+        ("sort in.txt", "sort /data/1M/in.txt", true),
+        ("sort /data/1M/in.txt", "sort /data/1M/in.txt", false),
+        ("sort in.txt", "sort in.txt", false),
+    ] {
+        let sandbox = Sandbox::new();
+        import_text(&sandbox, "a.json", &hyperfine(&[(base, 1.0)], 0));
+        import_text(&sandbox, "b.json", &hyperfine(&[(new, 1.2)], 0));
+        let answer = compare(&sandbox, "a.json --with b.json -o json --allow tool,machine");
+        assert_eq!(answer.verdicts(), [if is_other { "unsure" } else { "slower" }], "{base} {new}");
+        let axes = answer.difference("axes");
+        assert_eq!(axes.is_some(), is_other, "{axes:?}");
+        if let Some(axes) = axes {
+            let message = axes["message"].as_str().unwrap();
+            assert!(message.starts_with("the commands of sort in.txt are alike"), "{message}");
+        }
+        let answer = compare(&sandbox, "a.json --with b.json -o json --allow tool,machine,axes");
+        assert_eq!(answer.verdicts(), ["slower"]);
+    }
+}
+
+#[test]
+fn figures_of_several_runs_of_another_tool_show_a_spread() {
+    let sandbox = Sandbox::new();
+    let mut sides = ["a", "b"].map(|side| {
+        let names = around(if side == "a" { 1e9 } else { 1.2e9 }, 6, 0).into_iter().enumerate();
+        let import = |(i, ns): (usize, u64)| {
+            let name = format!("{side}{i}.json");
+            let one = vec![ns; 1];
+            import(&sandbox, &name, "llama-bench.json", |_| {
+                let mut rows: Value = serde_json::from_str(&rows(&[], 1e9, 0)).unwrap();
+                rows[0]["samples_ns"] = one.clone().into();
+                rows.to_string()
+            });
+            name
+        };
+        names.map(import).collect::<Vec<_>>()
+    });
+    let text = |sides: &[Vec<String>; 2]| {
+        format!("{} --with {} -o json", sides[0].join(" "), sides[1].join(" "))
+    };
+    let answer = compare(&sandbox, &text(&sides));
+    assert_eq!(answer.verdicts(), ["slower"]);
+    // One against six is still one figure.
+    sides[1].truncate(1);
+    let answer = compare(&sandbox, &text(&sides));
+    assert_eq!(answer.verdicts(), ["unsure"]);
+    let reason = answer.json()["pairs"][0]["reasons"][0].to_string();
+    assert!(reason.contains("new: llama-bench tells one figure"), "{reason}");
+}
+
+#[test]
+fn every_machine_of_a_file_is_held_against_the_others() {
+    for (second, is_alike) in [("AMD EPYC; H100", true), ("another", false)] {
+        let sandbox = Sandbox::new();
+        import(&sandbox, "a.json", "llama-bench.json", |text| text);
+        let text = std::fs::read_to_string(sandbox.path("a.json")).unwrap();
+        let mut json: Value = serde_json::from_str(&text).unwrap();
+        json["cases"][1]["machine"] = second.into();
+        write(&sandbox, "b.json", &json.to_string());
+        for args in ["a.json --with b.json", "b.json --with a.json"] {
+            let answer = compare(&sandbox, &format!("{args} -o json"));
+            assert_eq!(answer.difference("machine").is_none(), is_alike, "{second} {args}");
+        }
+        // Two machines on both sides: which case was on which is not known to be the same.
+        let answer = compare(&sandbox, "b.json --with b.json -o json");
+        assert_eq!(answer.difference("machine").is_none(), is_alike, "{second}");
+        let ours = repository("results/2026-11-24-amd-epyc-2-cores/smollm2-135m.json");
+        std::fs::copy(ours, sandbox.path("ours.json")).unwrap();
+        let answer = compare(&sandbox, "ours.json --with b.json -o json");
+        assert_eq!(answer.difference("machine").is_none(), is_alike, "{second}");
+    }
+}
+
+#[test]
+fn settings_and_remarks_without_end_are_refused_or_cut() {
+    let sandbox = Sandbox::new();
+    import(&sandbox, "a.json", "llama-bench.json", |text| text);
+    let text = std::fs::read_to_string(sandbox.path("a.json")).unwrap();
+    let spoiled = |n_cases: usize, n_settings: usize, is_of_case: bool, n_remarks: usize| {
+        let mut json: Value = serde_json::from_str(&text).unwrap();
+        let case = json["cases"][0].clone();
+        let cases = (0..n_cases).map(|i| {
+            let mut case = case.clone();
+            case["id"] = i.to_string().into();
+            let first = if is_of_case { i * n_settings } else { 0 };
+            let names = (first..first + n_settings).map(|j| (format!("s{j}"), Value::from("1")));
+            case["axes"]["other"] = Value::Object(names.collect());
+            case["axes"]["other"]["case"] = i.to_string().into();
+            case["remarks"] = (0..n_remarks).map(|j| format!("{i} and {j}")).collect();
+            case
+        });
+        json["cases"] = cases.collect();
+        write(&sandbox, "b.json", &json.to_string());
+        compare(&sandbox, "b.json --with b.json -o json")
+    };
+    for (n_cases, n_settings, is_of_case, words) in [
+        (1, 256, false, "257 settings, and 256 are the most that one may have"),
+        (10, 200, true, "settings of more than 1000 names"),
+        (25_000, 200, false, "25000 cases with settings of 201 names are too many together"),
+    ] {
+        let answer = spoiled(n_cases, n_settings, is_of_case, 0);
+        assert_eq!((answer.code, answer.stdout.as_str()), (2, ""));
+        assert!(answer.stderr.contains(words), "{}", answer.stderr);
+    }
+    let answer = spoiled(40, 20, true, 100);
+    let json = answer.json();
+    let differences = json["differences"].as_array().unwrap();
+    let messages: Vec<&str> = differences.iter().filter_map(|d| d["message"].as_str()).collect();
+    assert_eq!(messages.iter().filter(|m| m.contains(": 0 and ")).count(), 40, "{messages:?}");
+    assert!(messages.iter().any(|m| m.contains("cases/19 and 24 more)")), "{messages:?}");
+    assert!(messages.contains(&"new: b.json has 3980 more remarks"), "{messages:?}");
+    // What one side alone tells is named as far as anybody reads it.
+    let answer = compare(&sandbox, "a.json --with b.json -o json --across case");
+    assert!(answer.stderr.contains("--across case: there is no such axis"), "{}", answer.stderr);
+    // Nor is such a file written.
+    import(&sandbox, "a.json", "llama-bench.json", |text| text);
+    let many = |_| {
+        let mut rows: Value = serde_json::from_str(&rows(&[], 1e9, 0)).unwrap();
+        (0..300).for_each(|i| rows[0][format!("s{i}")] = "1".into());
+        rows.to_string()
+    };
+    write(&sandbox, "source", &many(()));
+    let output = sandbox.benchinf("import source --out c.json").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("a case of pp512 has") && stderr.contains("settings"), "{stderr}");
+}
+
+#[test]
+fn cases_that_only_kernels_tell_apart_are_refused_beside_another_tool() {
+    let sandbox = Sandbox::new();
+    let made = Made::new("a");
+    let stock = made.axes(0);
+    let fused = AxesFile { kernels: Some(KernelsFile::Fused), ..stock.clone() };
+    let stock = AxesFile { kernels: None, ..stock };
+    let times = around(MS, 8, 0);
+    write(&sandbox, "ours.json", &made.case(stock, &times).case(fused, &times).text());
+    import(&sandbox, "theirs.json", "llama-bench.json", |text| text);
+    let answer = compare(&sandbox, "ours.json --with theirs.json");
+    assert_eq!(answer.code, 2);
+    let words = "the same case without kernels: `kernels` is what files of two tools are compared \
+                 by, so give it a file with one of them alone";
+    assert!(answer.stderr.contains(words), "{}", answer.stderr);
 }
 
 #[test]
@@ -643,6 +832,25 @@ fn the_mean_is_of_moments_that_all_cases_have_and_says_what_casts_doubt_on_it() 
     let words =
         ", which is no verdict: the sides differ: tool; the difference of clocks is not taken off";
     assert!(text.contains(words), "{text}");
+}
+
+#[test]
+fn without_a_moment_that_all_cases_have_there_is_no_mean_and_it_is_said() {
+    let sandbox = Sandbox::new();
+    // Two exports: the rounds of one are of other moments than those of the other.
+    for (side, seconds) in [("a", 1.0), ("b", 1.1)] {
+        for command in ["x", "y"] {
+            write(&sandbox, command, &hyperfine(&[(command, seconds)], 0));
+        }
+        sandbox.benchinf(&format!("import x y --out {side}.json")).assert().success();
+    }
+    let args = "a.json --with b.json --allow tool,machine";
+    let json = compare(&sandbox, &format!("{args} -o json")).json();
+    assert!(json["overall"]["ratio"].is_null(), "{json}");
+    let words = "no round of the base side has all of these cases";
+    assert_eq!(json["overall"]["reasons"][0], words);
+    let text = compare(&sandbox, args).stdout;
+    assert!(text.contains(&format!("no geometric mean of new / base: {words}")), "{text}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn names_mean_what_they_mean_here_and_the_rest_is_absent() {
     let ttft = case.latencies.iter().find(|l| l.metric == "ttft").unwrap();
     assert_eq!(ttft.percentiles_ns["p99"], 433e6);
     assert!(!case.latencies.iter().any(|l| l.metric == "e2el"), "it was not asked for");
-    assert!(case.remarks.iter().any(|remark| remark.contains("1 requests were not answered")));
+    assert_eq!(case.failure.as_deref(), Some("1 requests were not answered"));
     let criterion = imported("criterion-messages.json");
     assert_eq!(criterion.cases[0].rounds[1].passes, 60);
     assert_eq!(criterion.cases[0].axes.model, None);
@@ -223,6 +223,11 @@ fn what_cannot_be_imported_is_refused_with_its_place() {
         (with(&llama, first, "NaN"), None, "line 42: expected value"),
         (with(&llama, "\"avg_ts\": ", "\"avg_ts\": 9"), None, "[0], avg_ts: 9"),
         (format!("{jsonl}{{\"model_filename\": 3}}\n"), None, "line 5: invalid type"),
+        (
+            jsonl.replace("5163", "5164").replacen("5164", "5163", 1),
+            None,
+            "line 2: its build is 5164 (",
+        ),
         (with(&csv, "\"128\"", "\"x\""), None, "line 3: "),
         (with(&csv, "\"512\",\"0\"", "\"512\""), None, "fields, not"),
         (

@@ -92,7 +92,19 @@ fn two_sides_have_the_verdicts_of_compare() {
     sandbox.benchinf("import --out other.json").arg(import).assert().success();
     let shown = page("old.json --with other.json");
     assert!(shown.contains("No verdict: </strong>there is nothing to compare: no case is on both"));
-    sandbox.benchinf("report old.json --across kernels").assert().code(2);
+    // What is wrong with the command line is no page, and no flag is ignored.
+    for args in [
+        "old.json --across kernels",
+        "old.json --metric ttft --html q.html",
+        "old.json --margin 10% --html q.html",
+        "old.json --allow tool --html q.html",
+        "old.json --allow-altered --html q.html",
+        "old.json --with new.json --across nonsense --html q.html",
+        "old.json old.json --with new.json --html q.html",
+    ] {
+        sandbox.benchinf(&format!("report {args}")).assert().code(2).stdout("");
+        assert!(!sandbox.path("q.html").exists(), "{args}");
+    }
 }
 
 #[test]
