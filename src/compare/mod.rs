@@ -470,16 +470,17 @@ fn overall(
 ) -> Option<Overall> {
     let whole: Vec<&(&Item, &Item)> =
         pairs.iter().filter(|pair| matches!(standing(**pair), Standing::Whole)).collect();
-    let means = |side: fn(&(&Item, &Item)) -> Vec<(Moment, f64)>| -> Vec<f64> {
+    let means = |items: &[&Item]| -> Vec<f64> {
         let mut of_moments: BTreeMap<Moment, (usize, f64)> = BTreeMap::new();
-        for (moment, value) in whole.iter().flat_map(|pair| side(pair)) {
-            let (n, sum) = of_moments.entry(moment).or_default();
+        for (moment, value) in items.iter().flat_map(|item| &item.values) {
+            let (n, sum) = of_moments.entry(*moment).or_default();
             (*n, *sum) = (*n + 1, *sum + value.ln());
         }
         let shared = of_moments.values().filter(|(n, _)| *n == whole.len());
         shared.map(|(n, sum)| sum / *n as f64).collect()
     };
-    let (base, new) = (means(|pair| pair.0.values.clone()), means(|pair| pair.1.values.clone()));
+    let (base, new): (Vec<&Item>, Vec<&Item>) = whole.iter().copied().copied().unzip();
+    let (base, new) = (means(&base), means(&new));
     let mut reasons: Vec<String> = sides_differ(differences).into_iter().collect();
     if differences.iter().any(|found| found.effect == Effect::TakenOff) {
         reasons.push("the difference of clocks is not taken off".into());

@@ -1,11 +1,10 @@
 //! Which cases belong together: those of the same axes, all of them, but for axes that differ on
 //! purpose.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::compare::record::{AxisChange, Nearest, SideName, Unpaired};
-use crate::compare::side::{Item, listed};
+use crate::compare::side::{Item, NamedValue, listed};
 use crate::error::{Error, LeftOut, Result};
 
 /// Unpaired cases of a side whose nearest one is looked for.
@@ -114,7 +113,7 @@ fn nearest(item: &Item, others: &[Item], across: &[String], side: SideName) -> O
         both.filter(|((axis, a), (_, b))| a != b && !is_left_out(axis)).count()
     };
     let other = others.iter().min_by_key(n_unlike)?;
-    let change = |((axis, mine), (_, theirs)): (&(Cow<str>, String), &(Cow<str>, String))| {
+    let change = |((axis, mine), (_, theirs)): (&NamedValue, &NamedValue)| {
         let (base, new) = match side {
             SideName::Base => (mine, theirs),
             SideName::New => (theirs, mine),
@@ -128,7 +127,7 @@ fn nearest(item: &Item, others: &[Item], across: &[String], side: SideName) -> O
 
 /// Axes that have one value in all of a side, and another one in all of the other.
 pub(super) fn constant_changes(base: &[Item], new: &[Item]) -> Vec<String> {
-    let names = base.first().into_iter().flat_map(|item| names(item));
+    let names = base.first().into_iter().flat_map(names);
     let differs = |axis: &&str| match (constant(base, axis), constant(new, axis)) {
         (Some(before), Some(after)) => before != after,
         _ => false,

@@ -145,8 +145,11 @@ impl Input {
     }
 }
 
+/// Name and value of an axis.
+pub(super) type NamedValue = (Cow<'static, str>, String);
+
 /// Names and values of axes.
-pub(super) type Axes = Vec<(Cow<'static, str>, String)>;
+pub(super) type Axes = Vec<NamedValue>;
 
 /// When a value was measured: file of the side, run of the file, round of the run. Values of different
 /// cases that have one key belong to one moment.

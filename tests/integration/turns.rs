@@ -88,6 +88,14 @@ fn what_arms_were_told_to_differ_in_is_what_is_compared() {
     assert!(!stdout.contains("only in the"), "{stdout}");
     assert_eq!(stderr, "");
     assert_eq!(sandbox.files(), [""; 0]);
+    // What is kept are sessions, and no rehearsal.
+    let args = format!(
+        "ab --base=--kernels=stock --new=--kernels=fused --sessions 1 --noise-floor -q --out-dir s \
+         {ALLOW} -- {QUICK}"
+    );
+    run(&sandbox, &args, 0);
+    let kept = ["base-1.json", "new-1.json", "noise-floor/again-1.json", "noise-floor/base-1.json"];
+    assert_eq!(sandbox.files(), kept.map(|name| format!("s/{name}")));
 }
 
 #[test]
