@@ -250,7 +250,9 @@ fn the_schema_is_the_committed_one_and_fits_every_file() {
     // Every committed run too, and none of those was altered.
     for path in crate::walk(&repository("results")) {
         let is_committed = path.parent() != Some(&repository("results"));
-        if is_committed && path.extension().is_some_and(|e| e == "json") {
+        // A comparison with peers has a table of its own beside the runs that it is made of.
+        let is_run = path.extension().is_some_and(|e| e == "json") && !path.ends_with("peers.json");
+        if is_committed && is_run {
             check(&path);
             assert!(matches!(result::verify_file(&path), Ok(Verdict::Intact { .. })), "{path:?}");
             assert!(result::read(&path).is_ok());
