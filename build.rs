@@ -26,9 +26,10 @@ fn main() {
     }
 
     // A program carried to another machine finds the libraries of CUDA that lie in `lib` beside it.
+    // As RPATH and not RUNPATH, since what those libraries open themselves must be found there too.
     let is_linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
     if std::env::var_os("CARGO_FEATURE_CUDA").is_some() && is_linux {
-        println!("cargo::rustc-link-arg-bins=-Wl,-rpath,$ORIGIN/lib");
+        println!("cargo::rustc-link-arg-bins=-Wl,--disable-new-dtags,-rpath,$ORIGIN/lib");
     }
 }
 

@@ -55,11 +55,11 @@ impl Monitor {
             }
         };
         let unavailable = &mut facts.unavailable;
-        let mut no = |key: &str, problem: NvmlError| {
-            unavailable.insert(key.to_owned(), problem.to_string());
+        let mut no = |key: &str, problem: String| {
+            unavailable.insert(key.to_owned(), problem);
         };
         let mut told = |key: &str, value: Result<u32, NvmlError>| {
-            value.map_err(|problem| no(key, problem)).ok()
+            value.map_err(|problem| no(key, problem.to_string())).ok()
         };
         let mhz = |mhz: u32| u64::from(mhz) * 1_000_000;
         let clock = |clock| device.max_clock_info(clock);
@@ -69,15 +69,20 @@ impl Monitor {
         let ecc = device.is_ecc_enabled().map(|state| u32::from(state.currently_enabled));
         facts.ecc = told("ecc", ecc).map(|on| on == 1);
         facts.mig = told("mig", device.mig_mode().map(|mode| mode.current)).map(|on| on == 1);
-        // Where namespaces hide process numbers, the own one cannot be told from others.
-        let others = device.running_compute_processes().map(|processes| {
-            let own = std::process::id();
-            processes.iter().filter(|process| process.pid != own).count() as u32
-        });
-        facts.other_processes = told("other_processes", others);
+        // This process has the device open, so it is one of them.
+        match device.running_compute_processes() {
+            Ok(all) if all.iter().any(|process| process.pid == std::process::id()) => {
+                facts.other_processes = Some(all.len() as u32 - 1);
+            }
+            Ok(_) => no(
+                "other_processes",
+                "the driver's numbers of processes are not those of this namespace".to_owned(),
+            ),
+            Err(problem) => no("other_processes", problem.to_string()),
+        }
         match library().map(Nvml::sys_driver_version) {
             Ok(Ok(version)) => facts.driver = Some(version),
-            Ok(Err(problem)) => no("driver", problem),
+            Ok(Err(problem)) => no("driver", problem.to_string()),
             Err(_) => {}
         }
     }

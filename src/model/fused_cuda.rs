@@ -275,7 +275,8 @@ impl CudaDecoder {
         let n_blocks = batch * self.config.n_kv_heads;
         let n_splits = (4 * self.context.n_multiprocessors()).div_ceil(n_blocks).clamp(1, 64);
         let n_single = if self.attends_in_blocks() { batch } else { n_rows };
-        let n_parts = n_single * n_heads * n_splits;
+        // Only steps of one token are split.
+        let n_parts = n_heads * (batch * n_splits).max(n_single);
         Ok(Work {
             n_rows,
             n_splits,

@@ -174,7 +174,10 @@ fn load(
         })?;
         let decoder = match decoder {
             Ok(decoder) => Ok(Arc::new(decoder)),
-            Err(error @ Error::Engine { .. }) if plan.settings.device != DeviceSpec::Cpu => {
+            // Memory that is not there, or a shape or format that the kernels of the device lack.
+            Err(error @ (Error::Engine { .. } | Error::BadValue { flag: "--kernels", .. }))
+                if plan.settings.device != DeviceSpec::Cpu =>
+            {
                 Err(error.to_string())
             }
             Err(error) => return Err(error),
