@@ -28,9 +28,9 @@ pub enum Team {
 }
 
 impl Team {
-    /// Nanoseconds of one thread from which on others are worth calling. To call them and to wait
-    /// for them takes about two microseconds; an operation of eight that two threads share is
-    /// done in six.
+    /// Nanoseconds of one thread from which on others are worth calling. Below
+    /// it, calling them and waiting for them took longer than they saved: a pass of the tiny model
+    /// was faster on one thread than on two.
     const WORTH_CALLING_NS: usize = 8_000;
 
     /// For an operation of about so many multiplications and so many bytes read and written,
