@@ -17,13 +17,24 @@ use benchinf::kernels::memory::{self, Buffer};
 use benchinf::kernels::{Instructions, Pool};
 use benchinf::measure::{Clock, MonotonicClock};
 use benchinf::stats;
-use half::bf16;
+use half::{bf16, f16};
 
 const ROUNDS: usize = 9;
 const TARGET_GEMM: f64 = 0.90;
 const TARGET_READ: f64 = 0.95;
 const GEMM_EXTENTS: [usize; 3] = [1024, 2048, 4096];
 const MEMORY_WORDS: usize = 64 << 20;
+const FORMATS_TO_DECODE: [WeightFormat; 5] = [
+    WeightFormat::Float(FloatFormat::F32),
+    WeightFormat::Float(FloatFormat::F16),
+    WeightFormat::Float(FloatFormat::Bf16),
+    WeightFormat::Blocks(BlockFormat::Q8_0),
+    WeightFormat::Blocks(BlockFormat::Q4K),
+];
+/// Those of a projection of attention and of a feed-forward block of Llama-3.2-1B, and of its head.
+const DECODE_OUTPUTS: [usize; 3] = [2048, 16384, 128256];
+/// Of the matrices of one format.
+const DECODE_BYTES: usize = 512 << 20;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -46,6 +57,52 @@ fn main() -> Fallible<()> {
             passes(instructions)?;
         }
     }
+    for format in FORMATS_TO_DECODE {
+        if is_wanted(&format!("decoding {format:?}")) {
+            for n_out in DECODE_OUTPUTS {
+                lone_rows(format, n_out)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Products of one row with weights that no cache holds, one matrix after another as a decode step
+/// has them, and a walk through as many bytes.
+fn lone_rows(format: WeightFormat, n_out: usize) -> Fallible<()> {
+    const N_IN: usize = 2048;
+    let mut pool = Pool::new(rayon::current_num_threads())?;
+    let mut w = vec![0.0; n_out * N_IN];
+    memory::fill_parallel(&mut w, |index| unit(index as u64));
+    let n_bytes = format.panel_bytes(N_IN) * n_out.div_ceil(32);
+    let n_matrices = (DECODE_BYTES / n_bytes).max(2);
+    let (f16s, bf16s): (Vec<f16>, Vec<bf16>) =
+        w.iter().map(|&w| (f16::from_f32(w), bf16::from_f32(w))).unzip();
+    let rows = match format {
+        WeightFormat::Float(FloatFormat::F16) => Rows::F16(&f16s),
+        WeightFormat::Float(FloatFormat::Bf16) => Rows::Bf16(&bf16s),
+        _ => Rows::F32(&w),
+    };
+    let matrices = (0..n_matrices)
+        .map(|_| Linear::pack(&mut pool, &[rows], None, N_IN, Outputs::Stacked, format))
+        .collect::<std::io::Result<Vec<Linear>>>()?;
+    let (x, mut y) = (&w[..N_IN], vec![0.0; n_out]);
+    let mut scratch = Scratch::default();
+    let instructions = Instructions::detect();
+    let mut products = || {
+        for linear in &matrices {
+            linear.forward(instructions, &mut pool, &mut scratch, x, &mut y, Store::Overwrite);
+        }
+    };
+    let mut words = Buffer::new(n_matrices * n_bytes / 8)?;
+    memory::fill_parallel(words.as_f32_mut_slice(), |index| unit(index as u64));
+    let mut read = || {
+        black_box(memory::read_sum_parallel(instructions.of_floats(), words.as_slice()));
+    };
+    let pair = alternate(&mut products, &mut read);
+    let gigabytes = (n_matrices * n_bytes) as f64 / 1e9;
+    let name = format!("{} {format:?} one row of {N_IN}, {n_out} outputs", instructions.name());
+    pair.print(&name, "read", [gigabytes; 2], "GB/s", None);
     Ok(())
 }
 

@@ -44,6 +44,8 @@ const TILES_TO_WIDEN: usize = 3;
 const BLOCK_ROWS: usize = 384;
 /// Panels whose sums a block holds.
 const BLOCK_PANELS: usize = 16;
+/// Panels of a task of a few rows, at most.
+const TASK_PANELS: usize = 64;
 /// Tasks per thread that even out threads of different speed.
 const TASKS_PER_THREAD: usize = 8;
 
@@ -335,20 +337,38 @@ struct Cut {
     /// Rows and panels of a task, at most.
     rows: usize,
     panels: usize,
+    /// The first panel of each task, where all rows are one tile; empty for more of them, whose
+    /// tasks have equal parts.
+    starts: Vec<usize>,
 }
 
 impl Cut {
     fn new(n_rows: usize, n_panels: usize, tile_rows: usize, n_threads: usize) -> Self {
-        let n_blocks = n_rows.div_ceil(BLOCK_ROWS).max(1);
-        let rows = n_rows.div_ceil(n_blocks).next_multiple_of(tile_rows).min(n_rows.max(1));
-        let n_blocks = n_rows.div_ceil(rows.max(1));
+        if n_rows <= tile_rows {
+            return Self::of_one_tile(n_rows, n_panels, n_threads);
+        }
+        let n_blocks = n_rows.div_ceil(BLOCK_ROWS);
+        let rows = n_rows.div_ceil(n_blocks).next_multiple_of(tile_rows).min(n_rows);
+        let n_blocks = n_rows.div_ceil(rows);
         let wanted = TASKS_PER_THREAD * n_threads;
         let panels = match n_blocks {
             // A few rows: as many panels as give every thread its tasks.
-            1 => n_panels.div_ceil(wanted).clamp(1, 64),
+            1 => n_panels.div_ceil(wanted).clamp(1, TASK_PANELS),
             _ => n_panels.div_ceil(wanted.div_ceil(n_blocks)).clamp(1, BLOCK_PANELS),
         };
-        Self { n_rows, n_panels, rows, panels }
+        Self { n_rows, n_panels, rows, panels, starts: Vec::new() }
+    }
+
+    /// Panels pass by once, as fast as memory gives them: a task takes half of a thread's share of
+    /// what is left (guided self-scheduling, Polychronopoulos and Kuck, IEEE Transactions on
+    /// Computers C-36, 1987), so that most of them lie one after another and threads end together.
+    fn of_one_tile(n_rows: usize, n_panels: usize, n_threads: usize) -> Self {
+        let size = |first: usize| ((n_panels - first) / (2 * n_threads)).clamp(1, TASK_PANELS);
+        let next = |&first: &usize| Some(first + size(first)).filter(|&next| next < n_panels);
+        let first = (n_rows > 0 && n_panels > 0).then_some(0);
+        let starts = std::iter::successors(first, next).collect();
+        let panels = first.map_or(0, size);
+        Self { n_rows, n_panels, rows: n_rows, panels, starts }
     }
 
     fn n_blocks(&self) -> usize {
@@ -356,11 +376,18 @@ impl Cut {
     }
 
     fn n_tasks(&self) -> usize {
-        self.n_blocks() * self.n_panels.div_ceil(self.panels)
+        match self.starts.len() {
+            0 => self.n_blocks() * self.n_panels.div_ceil(self.panels.max(1)),
+            n_starts => n_starts,
+        }
     }
 
     /// Tasks that follow one another use the same panels.
     fn task(&self, i: usize) -> (Range<usize>, Range<usize>) {
+        if let Some(&start) = self.starts.get(i) {
+            let end = self.starts.get(i + 1).copied().unwrap_or(self.n_panels);
+            return (0..self.n_rows, start..end);
+        }
         let (block, group) = (i % self.n_blocks(), i / self.n_blocks());
         let (row, panel) = (block * self.rows, group * self.panels);
         (row..self.n_rows.min(row + self.rows), panel..self.n_panels.min(panel + self.panels))

@@ -40,7 +40,7 @@ pub enum WeightFormat {
 
 impl WeightFormat {
     /// Bytes of a panel for `n_in` positions of the depth.
-    pub(super) fn panel_bytes(self, n_in: usize) -> usize {
+    pub fn panel_bytes(self, n_in: usize) -> usize {
         match self {
             Self::Float(format) => format.panel_bytes(n_in),
             Self::Blocks(format) => format.panel_bytes(n_in),

@@ -151,6 +151,27 @@ fn formats() -> impl Strategy<Value = WeightFormat> {
 }
 
 proptest! {
+    #[test]
+    fn tasks_cover_a_product_once(
+        n_rows in 0_usize..1500,
+        n_panels in 0_usize..300,
+        tile_rows in 1_usize..=ROWS_MAX,
+        n_threads in 1_usize..70,
+    ) {
+        let cut = Cut::new(n_rows, n_panels, tile_rows, n_threads);
+        let mut n_covered = vec![0; n_rows * n_panels];
+        for (rows, panels) in (0..cut.n_tasks()).map(|i| cut.task(i)) {
+            prop_assert!(rows.len() <= cut.rows && panels.len() <= cut.panels);
+            prop_assert!(rows.start.is_multiple_of(tile_rows));
+            for row in rows {
+                n_covered[row * n_panels..][panels.clone()].iter_mut().for_each(|n| *n += 1);
+            }
+        }
+        prop_assert!(n_covered.iter().all(|&n| n == 1));
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]

@@ -142,7 +142,6 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
 ) {
     let Operands { a, b, depth, c, c_stride, accumulate } = operands;
     let a_step = spacing.depth * row_words(F::ACTIVATIONS, F::DEPTH, S::HAS_BF16_DOT);
-    // Tiles that are not full are most often alone, and then nothing was brought near before.
     let is_tall = ROWS == const { rows_max::<S, F>() };
     let is_in_words = matches!(F::ACTIVATIONS, Activations::Floats | Activations::Bf16Pairs);
     for column in (0..PANEL).step_by(2 * S::LANES) {
@@ -153,11 +152,6 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
             // Not a closure, which would not be compiled for the instructions of `S`.
             macro_rules! step {
                 ($depth:expr) => {
-                    if !is_tall && column == 0 {
-                        for line in (0..F::BYTES).step_by(64) {
-                            S::prefetch(b.wrapping_add(AHEAD_BYTES + line));
-                        }
-                    }
                     if is_tall && is_in_words {
                         S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
                     }
@@ -187,6 +181,26 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
                     S::store(c, if accumulate { S::add(S::load(c), sum) } else { sum });
                 }
             }
+        }
+    }
+}
+
+/// Asks for the part of a panel that lies [`AHEAD_BYTES`] after `n_bytes` at `b`, for tiles that are
+/// not full: they are most often alone, and then nothing was brought near before. Formats do so bit
+/// by bit, since many requests at once wait for each other.
+///
+/// # Safety
+/// None that [`Simd::prefetch`] does not have.
+#[inline(always)]
+unsafe fn ask_ahead<S: Simd, F: Step, const ROWS: usize>(
+    b: *const u8,
+    column: usize,
+    n_bytes: usize,
+) {
+    if ROWS < const { rows_max::<S, F>() } && column == 0 {
+        for line in (0..n_bytes).step_by(64) {
+            // SAFETY: by the caller.
+            unsafe { S::prefetch(b.wrapping_add(AHEAD_BYTES + line)) };
         }
     }
 }
@@ -256,6 +270,7 @@ impl Step for F32 {
     ) {
         // SAFETY: by the caller.
         unsafe {
+            ask_ahead::<S, Self, ROWS>(b, column, Self::BYTES);
             let b = b.cast::<f32>().add(column);
             add_products::<S, ROWS>(a, spacing, [S::load(b), S::load(b.add(S::LANES))], sums);
         }
@@ -290,6 +305,7 @@ impl Step for F16 {
     ) {
         // SAFETY: by the caller.
         unsafe {
+            ask_ahead::<S, Self, ROWS>(b, column, Self::BYTES);
             let b = b.cast::<u16>().add(column);
             let b = [S::load_f16(b), S::load_f16(b.add(S::LANES))];
             add_products::<S, ROWS>(a, spacing, b, sums);
@@ -317,6 +333,7 @@ impl<const DOT: bool> Step for Bf16<DOT> {
     ) {
         // SAFETY: by the caller.
         unsafe {
+            ask_ahead::<S, Self, ROWS>(b, column, Self::BYTES);
             let b = b.cast::<u16>().add(2 * column);
             if DOT && S::HAS_BF16_DOT {
                 for (row, sums) in sums.iter_mut().enumerate() {
@@ -398,6 +415,7 @@ impl Step for Q8_0 {
     ) {
         // SAFETY: by the caller.
         unsafe {
+            ask_ahead::<S, Self, ROWS>(b, column, q8_0::GROUPS_AT);
             let scales = b.cast::<u16>().add(column);
             let scales = [S::load_f16(scales), S::load_f16(scales.add(S::LANES))];
             let weights = b.add(q8_0::GROUPS_AT + 4 * column);
@@ -408,6 +426,7 @@ impl Step for Q8_0 {
                 |offset| S::start_of_offset_sums(offset),
                 |group| {
                     let weights = weights.add(4 * PANEL * group);
+                    ask_ahead::<S, Self, ROWS>(weights, column, 4 * PANEL);
                     [S::load_bytes(weights), S::load_bytes(weights.add(4 * S::LANES))]
                 },
                 |weights, bytes, sums| S::add_offset_products(weights, bytes, sums),
@@ -443,6 +462,7 @@ impl Step for Q4K {
     ) {
         // SAFETY: by the caller.
         unsafe {
+            ask_ahead::<S, Self, ROWS>(b, column, q4_k::BLOCKS_AT);
             let halves = b.cast::<u16>().add(column);
             let d = [S::load_f16(halves), S::load_f16(halves.add(S::LANES))];
             let halves = halves.add(PANEL);
@@ -450,6 +470,7 @@ impl Step for Q4K {
             for block in 0..depth / BLOCK {
                 let a = a.add(block * spacing.depth * BYTE_BLOCK_WORDS);
                 let b = b.add(q4_k::BLOCKS_AT + block * q4_k::BLOCK_BYTES);
+                ask_ahead::<S, Self, ROWS>(b, column, q4_k::GROUPS_AT);
                 let of_block = block_sums::<S, ROWS>(
                     a.add(2 * spacing.depth),
                     spacing,
@@ -458,6 +479,9 @@ impl Step for Q4K {
                     |group| {
                         let b = b.add(q4_k::GROUPS_AT + 4 * PANEL * (group / 2) + 4 * column);
                         let both = [S::load_bytes(b), S::load_bytes(b.add(4 * S::LANES))];
+                        if group % 2 == 0 {
+                            ask_ahead::<S, Self, ROWS>(b, column, 4 * PANEL);
+                        }
                         match group % 2 {
                             0 => both.map(|bytes| S::low_nibbles(bytes)),
                             _ => both.map(|bytes| S::high_nibbles(bytes)),
@@ -508,6 +532,7 @@ impl Step for Int8 {
                 |offset| S::start_of_offset_sums(offset),
                 |group| {
                     let weights = b.add(4 * (PANEL * group + column));
+                    ask_ahead::<S, Self, ROWS>(weights, column, 4 * PANEL);
                     [S::load_bytes(weights), S::load_bytes(weights.add(4 * S::LANES))]
                 },
                 |weights, bytes, sums| S::add_offset_products(weights, bytes, sums),
