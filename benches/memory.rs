@@ -72,6 +72,7 @@ fn row(args: &[String]) -> Fallible<()> {
         ceilings: false,
     };
     let settings = Settings {
+        placement: Default::default(),
         device: DeviceSpec::Cpu,
         seed: 0,
         repetitions: 1,

@@ -296,6 +296,84 @@ impl FromStr for DeviceSpec {
     }
 }
 
+/// Hardware threads of the processor by their numbers, as a mask in hexadecimal: `0x5` is threads 0
+/// and 2. Up to [`CpuMask::N_CPUS`] of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuMask([u64; CpuMask::N_WORDS]);
+
+impl CpuMask {
+    const N_WORDS: usize = 16;
+    /// Numbers that a mask can hold, which is as many as the kernel's own sets.
+    pub const N_CPUS: u32 = Self::N_WORDS as u32 * u64::BITS;
+
+    /// The hardware threads with these numbers; absent if one of them does not fit.
+    pub fn of(cpus: &[u32]) -> Option<Self> {
+        let mut mask = Self::default();
+        for cpu in cpus {
+            *mask.0.get_mut((cpu / u64::BITS) as usize)? |= 1 << (cpu % u64::BITS);
+        }
+        Some(mask)
+    }
+
+    /// The numbers, ascending.
+    pub fn cpus(&self) -> Vec<u32> {
+        let is_set = |cpu: &u32| self.0[(cpu / u64::BITS) as usize] >> (cpu % u64::BITS) & 1 == 1;
+        (0..Self::N_CPUS).filter(is_set).collect()
+    }
+}
+
+impl fmt::Display for CpuMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits: String = self.0.iter().rev().map(|word| format!("{word:016x}")).collect();
+        let digits = digits.trim_start_matches('0');
+        f.pad(&format!("0x{}", if digits.is_empty() { "0" } else { digits }))
+    }
+}
+
+impl FromStr for CpuMask {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
+        let problem = || {
+            let n_digits = CpuMask::N_CPUS / 4;
+            format!("`{text}` is not a mask such as 0x3, of {n_digits} hexadecimal digits at most")
+        };
+        let mut mask = Self::default();
+        let significant = digits.trim_start_matches('0');
+        if digits.is_empty() || significant.len() > mask.0.len() * 16 {
+            return Err(problem());
+        }
+        for (i, digit) in significant.chars().rev().enumerate() {
+            let digit = digit.to_digit(16).ok_or_else(problem)?;
+            mask.0[i / 16] |= u64::from(digit) << (i % 16 * 4);
+        }
+        Ok(mask)
+    }
+}
+
+/// Which hardware threads a run computes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// Wherever the system puts its threads.
+    #[default]
+    Anywhere,
+    /// On these, as the system chooses.
+    Within(CpuMask),
+    /// On these, each thread bound to one.
+    Pinned(CpuMask),
+}
+
+impl Placement {
+    /// The mask, if there is one.
+    pub fn mask(&self) -> Option<CpuMask> {
+        match self {
+            Placement::Anywhere => None,
+            Placement::Within(mask) | Placement::Pinned(mask) => Some(*mask),
+        }
+    }
+}
+
 /// One point of the sweep: everything that two results must share to be the same question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Case {
@@ -387,6 +465,27 @@ mod tests {
         case.test = Test::Decode { n_gen: 128 };
         assert_eq!(case.test_name(), "tg128");
         assert_eq!(case.n_positions(), 128);
+    }
+
+    #[test]
+    fn masks() {
+        let wide = format!("0x1{}", "0".repeat(255));
+        for (text, written, cpus) in [
+            ("0x0", "0x0", vec![]),
+            ("5", "0x5", vec![0, 2]),
+            ("0X00fF", "0xff", (0..8).collect()),
+            ("0x10000000000000001", "0x10000000000000001", vec![0, 64]),
+            (&wide, &wide, vec![1020]),
+        ] {
+            let mask: CpuMask = text.parse().unwrap();
+            assert_eq!((mask.to_string().as_str(), mask.cpus()), (written, cpus.clone()), "{text}");
+            assert_eq!(CpuMask::of(&cpus), Some(mask), "{text}");
+        }
+        let too_wide = format!("1{wide}").replace('x', "0");
+        for text in ["", "0x", "0-3", "g", "-1", "0x0x1", "é", &too_wide] {
+            assert!(text.parse::<CpuMask>().is_err(), "{text}");
+        }
+        assert_eq!(CpuMask::of(&[0, CpuMask::N_CPUS]), None);
     }
 
     #[test]

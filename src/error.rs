@@ -126,6 +126,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// The system does not run a thread where it was asked to.
+    #[error("cannot keep a thread on hardware threads {cpus:?}: {problem}")]
+    Affinity {
+        /// Numbers of hardware threads.
+        cpus: Vec<u32>,
+        /// What the system said.
+        problem: String,
+    },
+
     /// The axes multiply to more cases than one run can hold.
     #[error(
         "the axes multiply to more than {max} cases: shorten one of -m, --dtype, -t, -b, -d, -p, -n or -pg"

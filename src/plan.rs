@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::case::{Case, DeviceSpec, Dtype, Kernels, Operands, Test};
+use crate::case::{Case, DeviceSpec, Dtype, Kernels, Operands, Placement, Test};
 use crate::error::{Error, Result};
 use crate::measure::Limits;
 use crate::model::{DecoderConfig, ModelSpec, cost};
@@ -57,6 +57,8 @@ impl Axes {
 pub struct Settings {
     /// Where to compute.
     pub device: DeviceSpec,
+    /// On which hardware threads of the processor.
+    pub placement: Placement,
     /// Seed of random weights and tokens.
     pub seed: u64,
     /// Rounds per case.
@@ -574,6 +576,7 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             device: DeviceSpec::Cpu,
+            placement: Placement::Anywhere,
             seed: 0,
             repetitions: 5,
             warm_up_passes: 0,

@@ -248,7 +248,9 @@ impl DifferenceKind {
                 "what measured is not the same: version, commit, features, compiler, instruction \
                  sets, or another tool"
             }
-            DifferenceKind::Settings => "seed, warm-up or limits of rounds are not the same",
+            DifferenceKind::Settings => {
+                "seed, hardware threads, warm-up or limits of rounds are not the same"
+            }
             DifferenceKind::Model => "models of one name have other shapes or weights",
             DifferenceKind::Clocks => {
                 "cores were shown to run at another speed on the new side, by more than 1 %"

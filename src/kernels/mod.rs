@@ -1,5 +1,6 @@
 //! The only home of `unsafe`. Each block says why it holds.
 
+pub mod affinity;
 pub mod attention;
 mod chunks;
 #[cfg(feature = "cuda")]

@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::thread::{JoinHandle, Thread};
 
+use super::affinity::keep_on;
+use crate::error::{Error, Result};
+
 /// Looks for work before a worker sleeps: longer than the short operations of a step take.
 const SPINS: u32 = 4_000;
 /// Looks before a waiting thread offers its core to others, among them a worker that holds a task
@@ -130,12 +133,36 @@ impl Pool {
     /// If the system refuses a thread.
     pub fn new(n_threads: usize) -> std::io::Result<Self> {
         let mut pool = Self::alone();
-        for i in 1..n_threads {
-            let shared = Arc::clone(&pool.shared);
-            let worker = std::thread::Builder::new().name(format!("kernel-{i}"));
-            pool.workers.push(worker.spawn(move || shared.work())?);
+        for _ in 1..n_threads {
+            pool.add_worker()?;
         }
         Ok(pool)
+    }
+
+    /// The same with a thread on each of `cpus`, hardware threads by their numbers, the caller's on
+    /// the first. More threads than that begin again at the first.
+    ///
+    /// # Errors
+    /// If the system refuses a thread, or does not run it there.
+    ///
+    /// # Panics
+    /// If `cpus` is empty.
+    pub fn pinned(n_threads: usize, cpus: &[u32]) -> Result<Self> {
+        let mut pool = Self::alone();
+        for i in 1..n_threads {
+            // A thread begins where the one is that starts it.
+            keep_on(&[cpus[i % cpus.len()]])?;
+            pool.add_worker().map_err(Error::engine(format!("starting {n_threads} threads")))?;
+        }
+        keep_on(&cpus[..1])?;
+        Ok(pool)
+    }
+
+    fn add_worker(&mut self) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let worker = std::thread::Builder::new().name(format!("kernel-{}", self.n_threads()));
+        self.workers.push(worker.spawn(move || shared.work())?);
+        Ok(())
     }
 
     /// Runs `work`, in which [`Pool::with_current`] finds this pool, and gives the pool back. A

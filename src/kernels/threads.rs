@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::kernels::Pool;
+use crate::kernels::affinity::keep_on;
 
 /// Thread pools of the sizes a run asks for: one for the engine's operations, and one for our own
 /// kernels (`pool.rs`), whose workers sleep while the engine's work, and the other way round.
@@ -17,16 +18,25 @@ use crate::kernels::Pool;
 /// off, or a run with one thread would use more.
 #[derive(Debug, Default)]
 pub struct Threads {
+    /// Hardware threads for a thread each; none where the system puts them.
+    cpus: Vec<u32>,
     pools: HashMap<u32, rayon::ThreadPool>,
     kernels: HashMap<u32, Pool>,
 }
 
 impl Threads {
+    /// Pools whose threads are bound to a hardware thread each, given by their numbers: that which
+    /// calls operations to the first, and so on; none for threads that the system puts anywhere.
+    pub fn pinned(cpus: Vec<u32>) -> Self {
+        Self { cpus, ..Self::default() }
+    }
+
     /// Runs `work` on a pool of `n_threads`. The engine's settings belong to the whole process,
     /// so work under another value of this type waits; it must not be nested.
     ///
     /// # Errors
-    /// [`Error::Engine`] if the system refuses the threads.
+    /// [`Error::Engine`] if the system refuses the threads, [`Error::Affinity`] if it does not run
+    /// them where they belong.
     pub fn run<R: Send>(&mut self, n_threads: u32, work: impl FnOnce() -> R + Send) -> Result<R> {
         let pool = match self.pools.entry(n_threads) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -39,18 +49,41 @@ impl Threads {
                 entry.insert(pool)
             }
         };
-        let kernels = match self.kernels.remove(&n_threads) {
-            Some(kernels) => kernels,
-            None => Pool::new(n_threads as usize)
-                .map_err(Error::engine(format!("starting {n_threads} threads")))?,
-        };
+        let (kernels, cpus) = (self.kernels.remove(&n_threads), &self.cpus);
         // A panic in some work leaves nothing behind that could mislead the next.
         let _alone = ENGINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         set_engine_threads(n_threads);
-        let (kernels, result) = pool.install(|| kernels.install(work));
+        let (kernels, result) = pool.install(|| {
+            pin_engine(cpus)?;
+            let kernels = match kernels {
+                Some(kernels) => kernels,
+                None if cpus.is_empty() => Pool::new(n_threads as usize)
+                    .map_err(Error::engine(format!("starting {n_threads} threads")))?,
+                None => Pool::pinned(n_threads as usize, cpus)?,
+            };
+            Ok(kernels.install(work))
+        })?;
         self.kernels.insert(n_threads, kernels);
         Ok(result)
     }
+}
+
+/// Binds the threads of the pool that it is called in to `cpus`, the calling one to the first: work
+/// begins on any of them, and calls our own workers, which have the others.
+fn pin_engine(cpus: &[u32]) -> Result<()> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let caller = rayon::current_thread_index().unwrap_or(0);
+    let pinned = rayon::broadcast(|thread| {
+        let place = match thread.index() {
+            i if i == caller => 0,
+            i if i < caller => i + 1,
+            i => i,
+        };
+        keep_on(&[cpus[place % cpus.len()]])
+    });
+    pinned.into_iter().collect()
 }
 
 /// Held while work runs on any pool.
@@ -73,6 +106,43 @@ fn set_engine_threads(n_threads: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn each_thread_is_bound_to_its_hardware_thread() {
+        use crate::kernels::affinity::usable;
+        use crate::kernels::pool::Team;
+        use std::sync::Barrier;
+
+        let all = usable().unwrap();
+        // Backwards, so that the first place is not where everything begins anyway.
+        let cpus: Vec<u32> = all.iter().rev().take(2).copied().collect();
+        let mut threads = Threads::pinned(cpus.clone());
+        for n_threads in [3_usize, 1, 3] {
+            let mut expected: Vec<_> = (0..n_threads).map(|i| vec![cpus[i % cpus.len()]]).collect();
+            let (caller, mut engine, mut ours) = threads
+                .run(n_threads as u32, || {
+                    let engine = rayon::broadcast(|_| usable().unwrap());
+                    let (places, all_here) = (Mutex::new(Vec::new()), Barrier::new(n_threads));
+                    Pool::with_current(|pool| {
+                        pool.run(Team::All, n_threads, &|_| {
+                            // Every thread has one of the tasks.
+                            all_here.wait();
+                            places.lock().unwrap().push(usable().unwrap());
+                        });
+                    });
+                    (usable().unwrap(), engine, places.into_inner().unwrap())
+                })
+                .unwrap();
+            assert_eq!(caller, [cpus[0]]);
+            for places in [&mut expected, &mut engine, &mut ours] {
+                places.sort();
+            }
+            assert_eq!(engine, expected);
+            assert_eq!(ours, expected);
+        }
+        assert_eq!(usable(), Ok(all), "whoever asked is as before");
+    }
 
     #[test]
     fn work_runs_on_as_many_threads_as_asked() {

@@ -28,7 +28,7 @@ struct Row {
     n_batch: u64,
     n_ubatch: u64,
     n_threads: u32,
-    cpu_mask: &'static str,
+    cpu_mask: String,
     cpu_strict: bool,
     poll: u32,
     type_k: String,
@@ -261,6 +261,7 @@ fn row(source: &Source, case: &CaseFile) -> Row {
     let result = source.result;
     let is_intact = source.integrity == Integrity::Intact;
     let axes = &case.axes;
+    let placement = result.plan.placement.as_ref();
     let model = result.plan.models.iter().find(|model| model.label == axes.model);
     let samples_ns = samples_ns(case);
     let (outcome, reason) = outcome(&case.outcome);
@@ -295,8 +296,8 @@ fn row(source: &Source, case: &CaseFile) -> Row {
         n_batch: tokens_per_forward,
         n_ubatch: tokens_per_forward,
         n_threads: axes.n_threads,
-        cpu_mask: "0x0",
-        cpu_strict: false,
+        cpu_mask: placement.map_or_else(|| "0x0".into(), |placement| placement.cpu_mask.clone()),
+        cpu_strict: placement.is_some_and(|placement| placement.cpu_strict),
         poll: 0,
         type_k: axes.dtype.to_string(),
         type_v: axes.dtype.to_string(),

@@ -1,6 +1,6 @@
 //! From live values to the wire format and back.
 
-use crate::case::{Case, Kernels, Test};
+use crate::case::{Case, Kernels, Placement, Test};
 use crate::histogram;
 use crate::measure::{Checks, Limits, Recorder, Round, StopReason, WarmUp};
 use crate::model::cost;
@@ -199,9 +199,14 @@ pub fn latency_files(recorder: &Recorder) -> Vec<LatencyFile> {
 
 /// A plan as result files have it.
 pub fn plan_file(plan: &Plan) -> PlanFile {
-    let Settings { device, seed, repetitions, max_time_ns, injected_slowdown, .. } = plan.settings;
+    let Settings { device, placement, seed, repetitions, max_time_ns, injected_slowdown, .. } =
+        plan.settings;
     PlanFile {
         device: device.to_string(),
+        placement: placement.mask().map(|mask| PlacementFile {
+            cpu_mask: mask.to_string(),
+            cpu_strict: matches!(placement, Placement::Pinned(_)),
+        }),
         seed,
         repetitions,
         warm_up: plan.settings.warm_up().as_ref().map(limits),
@@ -220,6 +225,7 @@ pub fn plan_file(plan: &Plan) -> PlanFile {
 pub fn settings_of(plan: &PlanFile) -> Result<Settings, String> {
     let settings = Settings {
         device: plan.device.parse()?,
+        placement: placement_of(plan)?,
         seed: plan.seed,
         repetitions: plan.repetitions,
         warm_up_passes: plan.warm_up.map_or(0, |limits| limits.min_passes),
@@ -234,6 +240,21 @@ pub fn settings_of(plan: &PlanFile) -> Result<Settings, String> {
         true => Ok(settings),
         false => Err("its limits are not those of this benchinf".into()),
     }
+}
+
+/// The hardware threads that a plan asks for.
+///
+/// # Errors
+/// What is wrong with its mask.
+pub fn placement_of(plan: &PlanFile) -> Result<Placement, String> {
+    let Some(PlacementFile { cpu_mask, cpu_strict }) = &plan.placement else {
+        return Ok(Placement::Anywhere);
+    };
+    let mask = cpu_mask.parse()?;
+    Ok(match cpu_strict {
+        true => Placement::Pinned(mask),
+        false => Placement::Within(mask),
+    })
 }
 
 fn limits(limits: &Limits) -> LimitsFile {

@@ -16,6 +16,15 @@ pub fn physical_cores() -> u32 {
     num_cpus::get_physical().clamp(1, usable) as u32
 }
 
+/// Hardware threads, given by their numbers, in the order in which threads are bound to them: the
+/// first of each core, then those that share a core with one before.
+pub fn cores_first(mut cpus: Vec<u32>) -> Vec<u32> {
+    // Without a word about cores, each counts as one.
+    let firsts = Machine::default().first_of_cores().unwrap_or_default();
+    cpus.sort_by_key(|cpu| (!firsts.contains(cpu), *cpu));
+    cpus
+}
+
 /// Memory that a new allocation can use without swapping.
 pub fn available_memory() -> Option<Bytes> {
     memory().map(|memory| memory.available)

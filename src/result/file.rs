@@ -283,6 +283,10 @@ pub struct CacheFile {
 pub struct PlanFile {
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// Hardware threads that were asked for; absent where the system put threads anywhere, and in
+    /// files before 1.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementFile>,
     /// Seed of random weights and tokens.
     pub seed: u64,
     /// Rounds per case.
@@ -303,6 +307,16 @@ pub struct PlanFile {
     pub injected_slowdown: Option<f64>,
     /// The models.
     pub models: Vec<ModelFile>,
+}
+
+/// Which hardware threads a run computes on, in llama-bench's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlacementFile {
+    /// Hexadecimal; bit N is hardware thread N.
+    pub cpu_mask: String,
+    /// Whether each thread is bound to one of them: those of a team begin with the first hardware
+    /// threads of cores, in ascending order.
+    pub cpu_strict: bool,
 }
 
 /// Limits of a warm-up or round: it ends when both minima are met or either maximum is hit.

@@ -287,6 +287,7 @@ pub fn check_same_machine(a: &EnvironmentFile, b: &EnvironmentFile) -> Outcome {
 
 fn check_plan(a: &PlanFile, b: &PlanFile) -> Outcome {
     same(&a.device, &b.device, "plan.device")?;
+    same(&a.placement, &b.placement, "plan.placement")?;
     same(&a.seed, &b.seed, "plan.seed")?;
     same(&a.warm_up, &b.warm_up, "plan.warm_up")?;
     same(&a.round, &b.round, "plan.round")?;

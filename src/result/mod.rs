@@ -31,10 +31,12 @@ mod warnings;
 
 pub use convert::{
     BUILTIN, axes_file, case_file, case_of, ceiling_file, check_file, is_not_yet, latency_files,
-    plan_file, probe_of, round_file, settings_of, warm_up_file,
+    placement_of, plan_file, probe_of, round_file, settings_of, warm_up_file,
 };
 pub use derive::interval as median_interval;
-pub use environment::{available_memory, environment, last_level_cache, physical_cores};
+pub use environment::{
+    available_memory, cores_first, environment, last_level_cache, physical_cores,
+};
 pub use file::ResultFile;
 pub use format::{FORMAT_VERSION, FormatVersion};
 pub use imported::ImportedFile;

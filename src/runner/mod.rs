@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::case::{DeviceSpec, Dtype, Kernels};
+use crate::case::{DeviceSpec, Dtype, Kernels, Placement};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernels::Threads;
@@ -24,8 +24,8 @@ use crate::measure::Clock;
 use crate::model::Decoder;
 use crate::model::weights::Weights;
 use crate::plan::{Plan, PlannedCase, WeightSet};
-use crate::result::Record;
 use crate::result::file::{IntervalFile, RunEnd, UnitFile};
+use crate::result::{self, Record};
 use crate::workload;
 
 pub use items::{Item, ItemState, items};
@@ -111,7 +111,7 @@ pub fn run<'a>(
     observers: Observers<'a>,
 ) -> Result<RunEnd> {
     let device = Device::open(plan.settings.device)?;
-    let mut threads = Threads::default();
+    let mut threads = threads(plan);
     // A system that refuses threads does so here, and not in the middle of a run.
     for item in items.iter().filter(|item| !item.is_done(plan)) {
         threads.run(item.n_threads, || ())?;
@@ -123,6 +123,14 @@ pub fn run<'a>(
     let cases: Vec<&PlannedCase> = plan.cases.iter().filter(|planned| needed(planned)).collect();
     let decoders = load(plan, &cases, &device, &mut threads, observers.watch)?;
     rounds::Run::new(plan, items, clock, device, decoders, observers).all_rounds(&mut threads)
+}
+
+/// Pools for the threads of a plan.
+fn threads(plan: &Plan) -> Threads {
+    match plan.settings.placement {
+        Placement::Anywhere | Placement::Within(_) => Threads::default(),
+        Placement::Pinned(mask) => Threads::pinned(result::cores_first(mask.cpus())),
+    }
 }
 
 /// The logits after the last token of `prompt`, on a plan whose only case is a prefill of as

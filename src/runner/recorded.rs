@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use crate::case::DeviceSpec;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::kernels::affinity;
 use crate::measure::{self, Clock as _, MonotonicClock, OffsetClock};
 use crate::model::ModelSpec;
 use crate::model::weights::Weights;
@@ -153,6 +154,10 @@ pub fn resume(path: &Path) -> Result<(Plan, Assembly, Journal)> {
     let (assembly, journal) = (recovered.assembly, recovered.journal);
     let cannot = |problem: String| Error::CannotResume { path: path.into(), problem };
     let device = assembly.file().plan.device.parse().map_err(cannot)?;
+    let placement = result::placement_of(&assembly.file().plan).map_err(cannot)?;
+    if let Some(mask) = placement.mask() {
+        affinity::keep_on(&mask.cpus())?;
+    }
     let here = environment(device)?;
     result::check_same_build(&assembly.file().tool, &result::tool())
         .and_then(|()| result::check_same_machine(&assembly.file().environment, &here))

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::case::{DeviceSpec, Kernels, Operands};
+use crate::case::{DeviceSpec, Kernels, Operands, Placement};
 use crate::kernels::Instructions;
 use crate::measure::ManualClock;
 use crate::model::ModelSpec;
@@ -17,6 +17,7 @@ use crate::result::{Assembly, Entry};
 fn settings() -> Settings {
     Settings {
         device: DeviceSpec::Cpu,
+        placement: Placement::Anywhere,
         seed: 0,
         repetitions: 3,
         warm_up_passes: 1,

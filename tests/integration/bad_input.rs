@@ -37,6 +37,8 @@ fn command_lines() {
         ("-m tiny -b 0", "--batch-size 0: a batch has at least 1 sequence"),
         ("-m tiny -t 0", "--threads 0"),
         ("-m tiny -t 4294967295", "--threads 4294967295: at most 4096 threads"),
+        ("-m tiny -C 0-3", "`0-3` is not a mask such as 0x3"),
+        ("-m tiny --cpu-strict 2", "invalid value '2' for '--cpu-strict <0|1>'"),
         ("-m tiny -r 0", "--repetitions 0"),
         ("-m tiny -p 1-8*1", "never ends"),
         ("-m tiny -p x", "`x` is not a whole number"),
@@ -57,6 +59,9 @@ fn command_lines() {
     ] {
         refused(&sandbox, args, None, words);
     }
+    // No machine of today has the last hardware thread that a mask can name.
+    let args = format!("-m tiny -C 0x8{}", "0".repeat(255));
+    refused(&sandbox, &args, None, "this process may not use hardware thread 1023");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use benchinf::case::CpuMask;
 use benchinf::result;
 use benchinf::result::file::{OutcomeFile, ResultFile, RunEnd, StopFile};
 use serde_json::Value;
@@ -153,8 +154,41 @@ fn every_axis_multiplies_and_every_format_tells_it() {
     }
     assert_eq!(csv.count(), 64);
     let whole: Value = serde_json::from_str(&report("json")).unwrap();
-    assert_eq!(whole["format_version"], "1.2");
+    assert_eq!(whole["format_version"], "1.3");
     assert!(report("md").contains("pp5+tg2 @ d7"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_stay_on_the_hardware_threads_asked_for() {
+    let sandbox = Sandbox::new();
+    let run = |args: &str, out: &str| -> (ResultFile, Value) {
+        let args = format!("{SHORT} -q -o jsonl --out {out} {args}");
+        let rows = stdout(&mut sandbox.benchinf(&args));
+        let first = rows.lines().next().unwrap();
+        (result_in(&sandbox, out), serde_json::from_str(first).unwrap())
+    };
+    // All that this process may use, and the last of those alone.
+    let (all, row) = run("--cpu-strict 1 -t 2", "all.json");
+    let placement = all.plan.placement.unwrap();
+    assert_eq!((&row["cpu_mask"], &row["cpu_strict"]), (&json(&placement.cpu_mask), &true.into()));
+    let mask: CpuMask = placement.cpu_mask.parse().unwrap();
+    let last = *mask.cpus().last().unwrap();
+    let one = CpuMask::of(&[last]).unwrap().to_string();
+    for (strict, n_threads) in [("0", 1), ("1", 3)] {
+        let args = format!("-C {one} --cpu-strict {strict} -t {n_threads} --force");
+        let (file, row) = run(&args, "one.json");
+        assert_eq!(file.environment.cpu.affinity, Some(last.to_string()));
+        assert_eq!((&row["cpu_mask"], &row["cpu_strict"]), (&json(&one), &(strict == "1").into()));
+    }
+    // Nothing asked for, nothing recorded.
+    let (anywhere, row) = run("-C 0x0", "anywhere.json");
+    assert_eq!(anywhere.plan.placement, None);
+    assert_eq!((&row["cpu_mask"], &row["cpu_strict"]), (&json("0x0"), &false.into()));
+}
+
+fn json(text: &str) -> Value {
+    text.into()
 }
 
 #[test]

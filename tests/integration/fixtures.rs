@@ -48,7 +48,7 @@ fn spoiled_files_are_refused_in_plain_words() {
         (good[..good.len() / 2].into(), "this is not a result file"),
         (
             good.replacen("\"1.1\"", "\"2.0\"", 1),
-            "format version 2.0 is newer than this benchinf reads (1.2)",
+            "format version 2.0 is newer than this benchinf reads (1.3)",
         ),
         (good.replacen("\"1.1\"", "\"one\"", 1), "`one` is not a format version"),
         (good.replacen("\"seed\"", "\"sead\"", 1), "damaged or was edited: missing field `seed`"),

@@ -173,8 +173,8 @@ fn what_was_imported_is_intact_and_proves_nothing() {
         ("\"remarks\": ", "\"claims\": {\"existence\": []}, \"remarks\": ", 2, "has `claims`"),
         ("\"importer\": ", "\"environment\": {}, \"importer\": ", 2, "has `environment`"),
         ("\"mean_per_s\": ", "\"mean_per_s\": 1", 2, "its throughput is not its tokens"),
-        ("\"1.2\"", "\"1.1\"", 2, "format version 1.1 has no imported results"),
-        ("\"1.2\"", "\"2.0\"", 2, "newer than this benchinf reads"),
+        ("\"1.3\"", "\"1.1\"", 2, "format version 1.1 has no imported results"),
+        ("\"1.3\"", "\"2.0\"", 2, "newer than this benchinf reads"),
         ("\"source_idx\": 0", "\"source_idx\": 7", 2, "a source that the file does not have"),
         ("AMD EPYC", "AMD EPIC", 0, "**Altered** since it was written"),
     ] {

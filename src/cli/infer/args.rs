@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::value_parser;
 
 use crate::axis::Axis;
-use crate::case::{DeviceSpec, Dtype, Kernels, Operands};
+use crate::case::{CpuMask, DeviceSpec, Dtype, Kernels, Operands};
 use crate::cli::args::OutputFormat;
 use crate::cli::baseline::BaselineName;
 use crate::cli::compare::JudgingArgs;
@@ -60,6 +60,9 @@ pub(in crate::cli) struct RunArgs {
     #[arg(short, long, value_name = "N")]
     pub(in crate::cli) threads: Vec<Axis>,
 
+    #[command(flatten)]
+    pub(in crate::cli) placement: PlacementArgs,
+
     /// Rounds per case, interleaved over cases.
     #[arg(short, long, value_name = "N", default_value = "5")]
     pub(in crate::cli) repetitions: u32,
@@ -95,13 +98,25 @@ pub(in crate::cli) struct RunArgs {
     /// Go on with a run that was cut off: its journal, or the result file beside it.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "model", "device", "dtype", "kernels", "n_prompt", "n_gen", "request", "n_depth", "batch_size",
-        "threads", "repetitions", "warmup", "no_warmup", "min_time", "max_time", "seed",
+        "threads", "cpu_mask", "cpu_strict", "repetitions", "warmup", "no_warmup", "min_time", "max_time", "seed",
         "no_ceilings", "dry_run",
     ])]
     pub(in crate::cli) resume: Option<PathBuf>,
 
     #[command(flatten)]
     pub(in crate::cli) result: ResultArgs,
+}
+
+/// On which hardware threads.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct PlacementArgs {
+    /// Compute on these hardware threads only: bit N of the mask is thread N; 0x0 for all.
+    #[arg(short = 'C', long, value_name = "HEX", default_value = "0x0")]
+    pub(in crate::cli) cpu_mask: CpuMask,
+
+    /// 1 binds each thread to one hardware thread, of the mask or of all, other cores first.
+    #[arg(long, value_name = "0|1", default_value = "0", value_parser = ["0", "1"])]
+    pub(in crate::cli) cpu_strict: String,
 }
 
 /// Where the result goes, and what is shown of it.
@@ -161,6 +176,9 @@ pub(in crate::cli) struct ProbeArgs {
     /// Processor threads [default: physical cores].
     #[arg(short, long, value_name = "N")]
     pub(in crate::cli) threads: Vec<Axis>,
+
+    #[command(flatten)]
+    pub(in crate::cli) placement: PlacementArgs,
 
     /// Rounds per probe, interleaved over probes.
     #[arg(short, long, value_name = "N", default_value = "5")]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::args::LogitsArgs;
 use super::run::{kernels, resources};
+use crate::case::Placement;
 use crate::cli::print;
 use crate::device::Device;
 use crate::error::Result;
@@ -55,6 +56,7 @@ fn plan(args: &LogitsArgs) -> Result<Plan> {
     };
     let settings = Settings {
         device: args.device,
+        placement: Placement::Anywhere,
         seed: args.seed,
         repetitions: 1,
         warm_up_passes: 0,

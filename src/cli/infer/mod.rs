@@ -7,8 +7,9 @@ mod progress;
 mod run;
 mod session;
 
+use crate::case::{CpuMask, Placement};
 use crate::error::{Error, Result};
-use crate::kernels::Instructions;
+use crate::kernels::{Instructions, affinity};
 
 /// The variable that keeps kernels below what the machine has.
 const ISA: &str = "BENCHINF_ISA";
@@ -21,6 +22,38 @@ pub(super) fn limit_instructions() -> Result<()> {
     limited.map_err(|problem| Error::BadValue { flag: ISA, value, problem })
 }
 
+/// The hardware threads asked for. From here on this process computes on no others, so that what
+/// the machine offers is what it may use.
+fn place(args: &PlacementArgs) -> Result<Placement> {
+    let PlacementArgs { cpu_mask, cpu_strict } = args;
+    let (asked, is_strict) = (cpu_mask.cpus(), cpu_strict == "1");
+    if asked.is_empty() && !is_strict {
+        return Ok(Placement::Anywhere);
+    }
+    let flag = if asked.is_empty() { "--cpu-strict" } else { "--cpu-mask" };
+    let bad = |problem: String| {
+        let value = if asked.is_empty() { cpu_strict.clone() } else { cpu_mask.to_string() };
+        Error::BadValue { flag, value, problem }
+    };
+    let usable = affinity::usable().map_err(bad)?;
+    if let Some(cpu) = asked.iter().find(|cpu| !usable.contains(cpu)) {
+        return Err(bad(format!(
+            "this process may not use hardware thread {cpu}; it may use those of {}",
+            CpuMask::of(&usable).unwrap_or_default()
+        )));
+    }
+    if asked.is_empty() {
+        let all = CpuMask::of(&usable).ok_or_else(|| bad("there are too many to pin".into()))?;
+        return Ok(Placement::Pinned(all));
+    }
+    affinity::keep_on(&asked)?;
+    Ok(match is_strict {
+        true => Placement::Pinned(*cpu_mask),
+        false => Placement::Within(*cpu_mask),
+    })
+}
+
+use args::PlacementArgs;
 pub(super) use args::{LogitsArgs, ProbeArgs, RunArgs, with_long_requests};
 pub(super) use logits::run as logits;
 pub(super) use probe::run as probe;

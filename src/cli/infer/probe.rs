@@ -4,15 +4,17 @@ use std::process::ExitCode;
 
 use super::args::{ProbeArgs, nanoseconds};
 use super::run::{resources, threads};
-use super::session;
+use super::{place, session};
 use crate::device::Device;
 use crate::error::Result;
 use crate::plan::{Plan, Settings};
 
 pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
+    let placement = place(&args.placement)?;
     let device = Device::open(args.device)?;
     let settings = Settings {
         device: args.device,
+        placement,
         seed: args.seed,
         repetitions: args.repetitions,
         warm_up_passes: 1,

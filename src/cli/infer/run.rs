@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::{RunArgs, nanoseconds, values};
-use super::session;
+use super::{place, session};
 use crate::axis::Axis;
 use crate::case::{DeviceSpec, Dtype, Kernels};
 use crate::cli::print;
@@ -30,6 +30,7 @@ pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
 }
 
 fn plan(args: &RunArgs) -> Result<Plan> {
+    let placement = place(&args.placement)?;
     // Opening the device first: without it nothing else matters.
     let device = Device::open(args.device)?;
     let models: Vec<ModelSpec> = args
@@ -53,6 +54,7 @@ fn plan(args: &RunArgs) -> Result<Plan> {
     };
     let settings = Settings {
         device: args.device,
+        placement,
         seed: args.seed,
         repetitions: args.repetitions,
         warm_up_passes: if args.no_warmup { 0 } else { u64::from(args.warmup) },
