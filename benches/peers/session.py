@@ -4,6 +4,7 @@ import datetime
 import json
 import math
 import pathlib
+import shutil
 import sys
 
 import checkpoint
@@ -370,6 +371,9 @@ class Session:
             if len(files) == 1:
                 target.write_bytes((self.turns / files[0]).read_bytes())
                 continue
-            done = self.benchinf.merge(files, target.resolve())
+            # Beside the rounds first: a file that is kept names no folder of this machine.
+            done = self.benchinf.merge(files, target.name)
             if done.returncode != 0:
                 self.warn(f"the result files of {slug} do not merge: {self.benchinf.said(done)}")
+                continue
+            shutil.move(self.turns / target.name, target)
