@@ -135,6 +135,13 @@ pub enum Error {
         problem: String,
     },
 
+    /// A device has no kernels of ours for a shape or a format.
+    #[error("--kernels fused: {problem}; use stock")]
+    NoKernels {
+        /// What there are none for.
+        problem: String,
+    },
+
     /// The axes multiply to more cases than one run can hold.
     #[error(
         "the axes multiply to more than {max} cases: shorten one of -m, --dtype, -t, -b, -d, -p, -n or -pg"

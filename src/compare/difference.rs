@@ -180,6 +180,13 @@ impl Found<'_> {
             let message = format!("{side}: the processor throttled {throttled} times in {name}");
             self.add(DifferenceKind::Throttling, message);
         }
+        let gpus = conditions(file).filter_map(|conditions| conditions.gpu.as_ref());
+        let held_back = gpus.filter(|gpu| gpu.held_back_by().next().is_some()).count();
+        if held_back > 0 {
+            let message =
+                format!("{side}: the device held its clocks down in {held_back} rounds of {name}");
+            self.add(DifferenceKind::Throttling, message);
+        }
     }
 
     fn same_runs(&mut self, base: &[Input], new: &[Input]) {

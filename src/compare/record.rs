@@ -255,7 +255,9 @@ impl DifferenceKind {
             DifferenceKind::Clocks => {
                 "cores were shown to run at another speed on the new side, by more than 1 %"
             }
-            DifferenceKind::Throttling => "a processor throttled during a round",
+            DifferenceKind::Throttling => {
+                "a processor throttled during a round, or another device held its clocks down"
+            }
             DifferenceKind::Load => {
                 "other programs, or other guests of the machine, took 5 points more of the \
                  processors' time on one side"

@@ -1,12 +1,19 @@
 //! Opening an NVIDIA device.
 
+use std::sync::Arc;
+
 use candle_core as candle;
+use candle_core::cuda::cudarc::driver::sys::CUevent_flags;
+use candle_core::cuda::cudarc::driver::{CudaEvent, CudaStream};
 use sha2::{Digest, Sha256};
 
-use super::facts::{DeviceConditions, DeviceFacts};
+use super::facts::{DeviceFacts, DeviceSample};
 use super::nvml::Monitor;
 use crate::error::{Error, Result};
 use crate::kernels::cuda::{self, DriverFacts, Obstacle};
+
+const RECORDING: &str = "recording an event";
+const READING: &str = "reading the time between events";
 
 /// An open device.
 #[derive(Clone, Debug)]
@@ -26,10 +33,7 @@ impl Gpu {
     pub fn open(ordinal: usize, device: &str) -> Result<Self> {
         let refused = |obstacle| refusal(obstacle, device);
         cuda::check(ordinal).map_err(refused)?;
-        let inner = candle::CudaDevice::new_with_stream(ordinal).map_err(|e| {
-            Error::DeviceUnavailable { device: device.to_owned(), problem: e.to_string() }
-        })?;
-        cuda::prepare(&inner).map_err(refused)?;
+        let inner = cuda::open(ordinal).map_err(refused)?;
         let told = cuda::facts(&inner).map_err(refused)?;
         let free_bytes = cuda::free_memory(&inner).map_err(refused)?;
         let monitor = Monitor::new(&told.pci_bus_id);
@@ -73,8 +77,63 @@ impl Gpu {
     }
 
     /// Its clocks, power and temperature now.
-    pub fn conditions(&self) -> DeviceConditions {
-        self.monitor.conditions()
+    pub fn sample(&self) -> DeviceSample {
+        self.monitor.sample()
+    }
+
+    /// Events for intervals on its own clock.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn events(&self, n_intervals: usize) -> Result<Events> {
+        let stream = self.inner.cuda_stream();
+        // The default is one that keeps the time.
+        let flags = Some(CUevent_flags::CU_EVENT_DEFAULT);
+        let event = || {
+            let event = stream.context().new_event(flags);
+            event.map_err(Error::engine("making events"))
+        };
+        let intervals =
+            (0..n_intervals).map(|_| Ok((event()?, event()?))).collect::<Result<_>>()?;
+        Ok(Events { stream, intervals })
+    }
+}
+
+/// Moments on a device's own clock, of as many intervals as a pass has iterations.
+#[derive(Debug)]
+pub struct Events {
+    stream: Arc<CudaStream>,
+    intervals: Vec<(CudaEvent, CudaEvent)>,
+}
+
+impl Events {
+    /// Marks where the device is when it comes to what is launched next.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn begin(&self, idx: usize) -> Result<()> {
+        self.intervals[idx].0.record(&self.stream).map_err(Error::engine(RECORDING))
+    }
+
+    /// Marks where it has done all that was launched before.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn end(&self, idx: usize) -> Result<()> {
+        self.intervals[idx].1.record(&self.stream).map_err(Error::engine(RECORDING))
+    }
+
+    /// The sum of all intervals, each of which was marked. The clock's step is about half a
+    /// microsecond.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn total_ns(&self) -> Result<u64> {
+        let mut total_ms = 0.0;
+        for (begin, end) in &self.intervals {
+            total_ms += f64::from(begin.elapsed_ms(end).map_err(Error::engine(READING))?);
+        }
+        Ok((total_ms * 1e6).round() as u64)
     }
 }
 

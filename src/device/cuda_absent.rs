@@ -2,7 +2,7 @@
 
 use candle_core as candle;
 
-use super::facts::{DeviceConditions, DeviceFacts};
+use super::facts::{DeviceFacts, DeviceSample};
 use crate::error::{Error, Result};
 
 /// An open device, of which there is none.
@@ -39,7 +39,45 @@ impl Gpu {
     }
 
     /// Its clocks, power and temperature now.
-    pub fn conditions(&self) -> DeviceConditions {
+    pub fn sample(&self) -> DeviceSample {
+        match *self {}
+    }
+
+    /// Events for intervals on its own clock.
+    ///
+    /// # Errors
+    /// None.
+    pub fn events(&self, _n_intervals: usize) -> Result<Events> {
+        match *self {}
+    }
+}
+
+/// Moments on its clock, of which there is none.
+#[derive(Debug)]
+pub enum Events {}
+
+impl Events {
+    /// Marks nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn begin(&self, _idx: usize) -> Result<()> {
+        match *self {}
+    }
+
+    /// Marks nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn end(&self, _idx: usize) -> Result<()> {
+        match *self {}
+    }
+
+    /// The sum of no intervals.
+    ///
+    /// # Errors
+    /// None.
+    pub fn total_ns(&self) -> Result<u64> {
         match *self {}
     }
 }

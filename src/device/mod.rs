@@ -8,6 +8,7 @@ mod cuda;
 mod facts;
 #[cfg(feature = "cuda")]
 mod nvml;
+mod watch;
 
 use candle_core as candle;
 
@@ -15,7 +16,9 @@ use crate::case::{DeviceSpec, Dtype};
 use crate::error::{Error, Result};
 use cuda::Gpu;
 
-pub use facts::{DeviceConditions, DeviceFacts, ThrottleReason};
+pub use cuda::Events;
+pub use facts::{DeviceConditions, DeviceFacts, DeviceSample, ThrottleReason};
+pub use watch::Watch;
 
 /// A device that computes.
 #[derive(Clone, Debug)]
@@ -44,9 +47,18 @@ impl Device {
         self.gpu.as_ref().map(Gpu::facts)
     }
 
-    /// Its state at this moment; absent for the processor.
-    pub fn conditions(&self) -> Option<DeviceConditions> {
-        self.gpu.as_ref().map(Gpu::conditions)
+    /// Watches its state from now on; absent for the processor.
+    pub fn watch(&self) -> Option<Watch> {
+        let gpu = self.gpu.clone()?;
+        Some(Watch::start(move || gpu.sample()))
+    }
+
+    /// Events for as many intervals on its own clock; absent for the processor, which has the host's.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn events(&self, n_intervals: usize) -> Result<Option<Events>> {
+        self.gpu.as_ref().map(|gpu| gpu.events(n_intervals)).transpose()
     }
 
     /// Bytes of its own memory that were free when it was opened; absent for the processor.
@@ -72,6 +84,48 @@ impl Device {
         &self.inner
     }
 }
+
+#[cfg(test)]
+impl Device {
+    /// A device for a test, which has it for itself until it drops what comes with it. Absent where it
+    /// cannot be had, which is said.
+    pub(crate) fn for_test(spec: DeviceSpec) -> Option<(Self, std::sync::MutexGuard<'static, ()>)> {
+        use std::io::Write;
+        use std::sync::PoisonError;
+
+        let turn = crate::kernels::DEVICE_TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        match Self::open(spec) {
+            Ok(device) => Some((device, turn)),
+            Err(problem) => {
+                let _ = writeln!(std::io::stderr(), "skipped: {problem}");
+                None
+            }
+        }
+    }
+}
+
+/// Each test once on the processor and once on the first NVIDIA device.
+#[cfg(test)]
+macro_rules! on_every_device {
+    ($($name:ident),+ $(,)?) => {
+        mod cpu {
+            $(#[test] fn $name() {
+                let device = crate::device::Device::open(crate::case::DeviceSpec::Cpu).unwrap();
+                super::$name(&device, crate::case::DeviceSpec::Cpu);
+            })+
+        }
+        mod cuda {
+            $(#[test] fn $name() {
+                let spec = crate::case::DeviceSpec::Cuda { ordinal: 0 };
+                if let Some((device, _turn)) = crate::device::Device::for_test(spec) {
+                    super::$name(&device, spec);
+                }
+            })+
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use on_every_device;
 
 /// The engine's word for the format of activations where weights have `dtype`.
 pub fn engine_dtype(dtype: Dtype) -> candle::DType {

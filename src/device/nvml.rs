@@ -8,7 +8,7 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use super::facts::{DeviceConditions, DeviceFacts, ThrottleReason};
+use super::facts::{DeviceFacts, DeviceSample, ThrottleReason};
 
 /// A device as the library sees it.
 #[derive(Clone, Debug)]
@@ -88,10 +88,10 @@ impl Monitor {
     }
 
     /// The device now.
-    pub fn conditions(&self) -> DeviceConditions {
-        let Ok(device) = self.device() else { return DeviceConditions::default() };
+    pub fn sample(&self) -> DeviceSample {
+        let Ok(device) = self.device() else { return DeviceSample::default() };
         let clock = |clock| device.clock_info(clock).ok().map(|mhz| u64::from(mhz) * 1_000_000);
-        DeviceConditions {
+        DeviceSample {
             sm_clock_hz: clock(Clock::SM),
             memory_clock_hz: clock(Clock::Memory),
             power_mw: device.power_usage().ok().map(u64::from),
@@ -142,6 +142,6 @@ mod tests {
         monitor.complete(&mut facts);
         assert_eq!(facts.unavailable.len(), 7);
         assert!(facts.unavailable.values().all(|reason| reason.starts_with("NVML cannot be used")));
-        assert_eq!(monitor.conditions(), DeviceConditions::default());
+        assert_eq!(monitor.sample(), DeviceSample::default());
     }
 }

@@ -16,6 +16,10 @@ pub mod rows;
 mod simd;
 mod threads;
 
+/// Who has the NVIDIA device, of tests that run at once: a capture would take in what others launch.
+#[cfg(test)]
+pub(crate) static DEVICE_TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 pub use file_map::FileMap;
 pub use instructions::Instructions;
 pub use pool::Pool;

@@ -32,11 +32,34 @@ pub trait Workload {
     /// Whatever keeps the workload from starting; the case ends with it.
     fn reset(&mut self) -> Result<()>;
 
-    /// Timed: one iteration; returns only when its work is done on the device.
+    /// Timed: one iteration, which a device may still be busy with when this returns.
     ///
     /// # Errors
     /// Whatever went wrong; the case ends with it.
     fn iterate(&mut self) -> Result<()>;
+
+    /// Timed, after every iteration: returns only when its work is done on the device.
+    ///
+    /// # Errors
+    /// Whatever went wrong there; the case ends with it.
+    fn wait(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether a device with a clock of its own does the work, so that giving it out and doing it
+    /// are two times.
+    fn has_device_clock(&self) -> bool {
+        false
+    }
+
+    /// Untimed, after a pass: what its iterations took by the device's clock, each from the moment
+    /// the device came to its first launch to the end of its last. Absent where there is none.
+    ///
+    /// # Errors
+    /// Whatever keeps that clock from being read; the case ends with it.
+    fn device_pass_ns(&mut self) -> Result<Option<u64>> {
+        Ok(None)
+    }
 
     /// Untimed, after every pass: how far its output is from what it should be.
     ///
@@ -56,6 +79,18 @@ impl<W: Workload + ?Sized> Workload for &mut W {
 
     fn iterate(&mut self) -> Result<()> {
         (**self).iterate()
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        (**self).wait()
+    }
+
+    fn has_device_clock(&self) -> bool {
+        (**self).has_device_clock()
+    }
+
+    fn device_pass_ns(&mut self) -> Result<Option<u64>> {
+        (**self).device_pass_ns()
     }
 
     fn check(&mut self) -> Result<Check> {
@@ -80,6 +115,16 @@ pub struct WarmUp {
     pub steady: bool,
 }
 
+/// A round beside the host's clock: what it spent on giving work out, and what the device's own clock
+/// says of it. Both are parts of [`Round::total_ns`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceTime {
+    /// Time of the host until each iteration was given out.
+    pub launch_ns: u64,
+    /// Time of the device, from its first launch of each iteration to the end of the last.
+    pub device_ns: u64,
+}
+
 /// One measured round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Round {
@@ -97,6 +142,8 @@ pub struct Round {
     pub max_pass_ns: u64,
     /// Mean pass time of consecutive blocks of passes, at most [`MAX_BLOCKS`].
     pub block_pass_ns: Vec<u64>,
+    /// What a device's own clock says; absent where there is none.
+    pub device: Option<DeviceTime>,
     /// When the round began, on the run's clock.
     pub start_ns: u64,
     /// What the passes were held against; each of them stood it.
@@ -170,11 +217,19 @@ fn run_passes(
     let mut progress = Progress::default();
     let (mut min_pass_ns, mut min_pass_idx, mut max_pass_ns) = (u64::MAX, 0, 0);
     let mut checks: Option<Checks> = None;
+    let mut device: Option<DeviceTime> = None;
     let stop = loop {
         workload.reset()?;
-        let Some(pass_ns) = time_pass(workload, clock, interrupted, &mut iteration_ns)? else {
+        let mut launch_ns = 0;
+        let passed = time_pass(workload, clock, interrupted, &mut iteration_ns, &mut launch_ns)?;
+        let Some(pass_ns) = passed else {
             break StopReason::Interrupted;
         };
+        if let Some(device_ns) = workload.device_pass_ns()? {
+            let sum = device.get_or_insert_default();
+            sum.launch_ns += launch_ns;
+            sum.device_ns += device_ns;
+        }
         let check = workload.check()?.passed()?;
         checks = Some(checks.map_or_else(|| Checks::of(check), |checks| checks.and(check)));
         record(&iteration_ns);
@@ -196,6 +251,7 @@ fn run_passes(
         min_pass_idx,
         max_pass_ns,
         block_pass_ns: series.means(),
+        device,
         start_ns,
         checks,
         stop,
@@ -203,13 +259,16 @@ fn run_passes(
 }
 
 /// One pass; the end of an iteration is the start of the next, so no time falls between two.
-/// `None` when interrupted.
+/// `None` when interrupted. Where a device has a clock of its own, one more reading of the host's
+/// tells when an iteration was given out, which `launch_ns` sums up.
 fn time_pass(
     workload: &mut (impl Workload + ?Sized),
     clock: &impl Clock,
     interrupted: &dyn Fn() -> bool,
     iteration_ns: &mut [u64],
+    launch_ns: &mut u64,
 ) -> Result<Option<u64>> {
+    let has_device_clock = workload.has_device_clock();
     let start = clock.now_ns();
     let mut previous = start;
     for slot in iteration_ns {
@@ -217,6 +276,10 @@ fn time_pass(
             return Ok(None);
         }
         workload.iterate()?;
+        if has_device_clock {
+            *launch_ns += clock.now_ns() - previous;
+        }
+        workload.wait()?;
         let now = clock.now_ns();
         *slot = now - previous;
         previous = now;
@@ -308,6 +371,7 @@ mod tests {
                 min_pass_idx: 0,
                 max_pass_ns: 23,
                 block_pass_ns: vec![23, 23],
+                device: None,
                 start_ns: 0,
                 checks: Checks {
                     reference: Reference::TeacherForced,
@@ -320,6 +384,53 @@ mod tests {
             }
         );
         assert_eq!(workload.resets, 2);
+    }
+
+    /// Gives an iteration out in 3 ns, and its device is busy with it for 8 of the next 10.
+    struct Elsewhere<'a>(Scripted<'a>);
+
+    impl Workload for Elsewhere<'_> {
+        fn iterations_per_pass(&self) -> usize {
+            self.0.iterations_per_pass()
+        }
+
+        fn reset(&mut self) -> Result<()> {
+            self.0.reset()
+        }
+
+        fn iterate(&mut self) -> Result<()> {
+            self.0.iterate()
+        }
+
+        fn wait(&mut self) -> Result<()> {
+            self.0.clock.advance_ns(10);
+            Ok(())
+        }
+
+        fn has_device_clock(&self) -> bool {
+            true
+        }
+
+        fn device_pass_ns(&mut self) -> Result<Option<u64>> {
+            Ok(Some(8 * self.iterations_per_pass() as u64))
+        }
+
+        fn check(&mut self) -> Result<Check> {
+            self.0.check()
+        }
+    }
+
+    #[test]
+    fn launches_and_the_devices_own_time_stand_beside_the_hosts() {
+        let clock = ManualClock::default();
+        let mut workload = Elsewhere(scripted(&clock, 4, &[3]));
+        let two = limits(0, 2, u64::MAX, u64::MAX);
+        let mut seen = Vec::new();
+        let record = |pass: &[u64]| seen.extend_from_slice(pass);
+        let round = run_round(&mut workload, &clock, &two, &|| false, record).unwrap().unwrap();
+        assert_eq!(seen, [13; 8]);
+        assert_eq!(round.total_ns, 8 * 13);
+        assert_eq!(round.device, Some(DeviceTime { launch_ns: 8 * 3, device_ns: 8 * 8 }));
     }
 
     #[test]

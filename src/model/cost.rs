@@ -219,6 +219,44 @@ pub fn fused_activation_bytes(
     bytes(elements, Dtype::F32)
 }
 
+/// Splits of attention of single queries at most, on an NVIDIA device.
+pub const SPLITS_MAX: usize = 64;
+
+/// What cuBLAS works in, as `kernels/cuda/context.rs` gives it.
+pub const CUBLAS_WORKSPACE: Bytes = Bytes(32 << 20);
+
+/// The same for our own kernels on an NVIDIA device, which keep the residual stream in f32 and what
+/// products read in the format of weights. `fused_cuda.rs` allocates this, its splits as many as a
+/// large device has.
+pub fn fused_cuda_activation_bytes(
+    config: &DecoderConfig,
+    dtype: Dtype,
+    batch_size: u32,
+    n_positions: u64,
+    n_tokens: u32,
+) -> Bytes {
+    let batch = u128::from(batch_size);
+    let rows = batch * u128::from(n_tokens);
+    let (hidden, inner) = (config.hidden_size as u128, config.intermediate_size as u128);
+    let (q, kv, dim) = (config.q_size() as u128, config.kv_size() as u128, config.head_dim as u128);
+    // Norms; queries, keys and values; queries turned; what was attended; gates; what they let through.
+    let of_format = rows
+        .saturating_mul(hidden + (q + 2 * kv) + q + q + 2 * inner + inner)
+        .saturating_add(batch * hidden);
+    // Parts of attention: those of steps, or one of each query where blocks of them cannot be had.
+    let in_blocks = dtype != Dtype::F32 && config.head_dim.is_multiple_of(16) && dim <= 128;
+    let single = if in_blocks { batch } else { rows };
+    let parts = single.max(batch * SPLITS_MAX as u128) * config.n_heads as u128;
+    // The residual stream, whole and of last tokens; logits of a step and of a pass; picks; turns.
+    let wide = rows
+        .saturating_mul(hidden)
+        .saturating_add(batch * hidden)
+        .saturating_add(parts.saturating_mul(dim + 2))
+        .saturating_add(3 * batch * config.vocab_size as u128)
+        .saturating_add(u128::from(n_positions) * (batch + dim));
+    bytes(of_format, dtype) + bytes(wide, Dtype::F32) + CUBLAS_WORKSPACE
+}
+
 /// All weights except embedding and head.
 fn body_weights(config: &DecoderConfig) -> u128 {
     let hidden = config.hidden_size as u128;
@@ -298,6 +336,26 @@ mod tests {
         assert_eq!(prefill.flops, Flops(2 * macs));
     }
 
+    /// What `fused_cuda.rs` allocates for 2 sequences of `tiny` in a cache of 10 positions. A row's norm
+    /// has 64 numbers, its queries, keys and values 64 + 2·32, turned queries and what was attended 64
+    /// each, gates 2·176, what they let through 176: 848. A part of attention has 16 + 2, of each of 4
+    /// heads.
+    #[test]
+    fn memory_of_the_device_by_hand() {
+        let tiny = config("tiny");
+        let of = |dtype, n_tokens| {
+            let all = fused_cuda_activation_bytes(&tiny, dtype, 2, 10, n_tokens);
+            all.0 - CUBLAS_WORKSPACE.0
+        };
+        let of_format = |n_rows: u64| n_rows * 848 + 2 * 64;
+        let of_both = 2 * 64 + 3 * 2 * 512 + 10 * (2 + 16);
+        let wide = |n_rows: u64, n_single: u64| n_rows * 64 + n_single * 4 * 18 + of_both;
+        // Steps are split in 64 for each of 2 sequences at most; in f32 each of many queries has a part.
+        assert_eq!(of(Dtype::F32, 3), 4 * (of_format(6) + wide(6, 128)));
+        assert_eq!(of(Dtype::F32, 100), 4 * (of_format(200) + wide(200, 200)));
+        assert_eq!(of(Dtype::BF16, 100), 2 * of_format(200) + 4 * wide(200, 128));
+    }
+
     #[test]
     fn parts_add_up() {
         let llama = config("llama-3.2-1b");
@@ -335,6 +393,7 @@ mod tests {
             dtype: Dtype::F32,
             device: crate::case::DeviceSpec::Cpu,
             kernels: crate::case::Kernels::Stock,
+            cuda_graphs: crate::case::CudaGraphs::Off,
             n_threads: 1,
             test: Test::Generate { n_prompt: 5, n_gen: 3 },
             n_depth: 2,

@@ -1,10 +1,12 @@
 //! A decoder by one code or the other, behind the same calls.
 
+use std::sync::Arc;
+
 use candle_core::{D, Device, Tensor};
 
 use super::decoder::StockDecoder;
 use super::fused::{FusedCache, FusedDecoder};
-use super::fused_cuda::{CudaCache, CudaDecoder};
+use super::fused_cuda::{CudaCache, CudaDecoder, Step};
 use super::kv_cache::StockCache;
 use super::weights::Weights;
 use crate::case::{Dtype, Kernels};
@@ -12,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::DecoderConfig;
 
 const RUNNING: &str = "running the model";
+const NO_GRAPHS: &str = "graphs are those of our own kernels on NVIDIA devices";
 
 /// A decoder with its weights, in the order that its code needs them in.
 #[derive(Debug)]
@@ -19,7 +22,7 @@ pub enum Decoder {
     /// Our own kernels for the processor.
     Fused(Box<FusedDecoder>),
     /// Our own kernels for NVIDIA devices.
-    Cuda(Box<CudaDecoder>),
+    Cuda(Arc<CudaDecoder>),
     /// The engine's operations.
     Stock(Box<StockDecoder>),
 }
@@ -48,7 +51,7 @@ impl Decoder {
     ) -> Result<Self> {
         match kernels {
             Kernels::Fused => match CudaDecoder::new(config, weights, n_positions)? {
-                Some(decoder) => Ok(Self::Cuda(Box::new(decoder))),
+                Some(decoder) => Ok(Self::Cuda(Arc::new(decoder))),
                 None => FusedDecoder::new(config, weights, n_positions)
                     .map(|decoder| Self::Fused(Box::new(decoder))),
             },
@@ -140,6 +143,44 @@ impl Decoder {
             Self::Stock(_) => logits.argmax(D::Minus1).and_then(|picks| picks.unsqueeze(1)),
         };
         picks.map_err(Error::engine(RUNNING))
+    }
+
+    /// Makes ready for [`Self::step`] on top of what `cache` holds, between passes of up to
+    /// `n_tokens` tokens: captures a decode step as a CUDA graph, if none was captured for the cache
+    /// yet. `tokens (B, 1)` are any.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    ///
+    /// # Panics
+    /// If it is not our own kernels on an NVIDIA device, or the cache is not one of this decoder.
+    pub fn capture_step(
+        &self,
+        tokens: &Tensor,
+        n_tokens: usize,
+        cache: &mut KvCache,
+    ) -> Result<()> {
+        match (self, cache) {
+            (Self::Cuda(decoder), KvCache::Cuda(cache)) => {
+                decoder.capture_step(tokens, n_tokens, cache)
+            }
+            _ => panic!("{NO_GRAPHS}"),
+        }
+    }
+
+    /// A decode step by the graph that was captured: the logits after `tokens (B, 1)`, and what
+    /// follows them.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    ///
+    /// # Panics
+    /// If none was captured.
+    pub fn step(&self, tokens: &Tensor, cache: &mut KvCache) -> Result<Step> {
+        match (self, cache) {
+            (Self::Cuda(decoder), KvCache::Cuda(cache)) => decoder.step(tokens, cache),
+            _ => panic!("{NO_GRAPHS}"),
+        }
     }
 
     /// The instruction set that our own kernels use on a processor, or the word for those of

@@ -7,21 +7,29 @@
 //! It computes what `decoder.rs` does in the engine's operations, from the same weights. The
 //! residual stream is f32, and products add to it; what products read is in the format of the
 //! weights. Nothing is allocated in a pass but its logits, and nothing waits for the device.
+//!
+//! A decode step is also there as a CUDA graph: its launches are captured once for a cache, and a
+//! step is then one call. For that, whatever changes from step to step is on the device: the position,
+//! which the last kernel of a step moves on, and the token, which the one before it picks.
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, TensorId};
 
 use super::rope::RopeTable;
 use super::weights::{Role, Weights};
 use crate::case::Dtype;
 use crate::error::{Error, Result};
 use crate::kernels::cuda::{
-    self, Context, HeadNorms, HeadRows, HeadShape, LayerCache, Memory, PRODUCT_ROWS_MAX, Parts,
-    Product, Queries, RowChoice, Span, Turns,
+    self, Context, Graph, HeadNorms, HeadRows, HeadShape, LayerCache, Memory, PRODUCT_ROWS_MAX,
+    Parts, Product, Queries, RowChoice, Span, Turns,
 };
 use crate::kernels::linear::FloatFormat;
 use crate::model::DecoderConfig;
+use crate::model::cost::{CUBLAS_WORKSPACE, SPLITS_MAX};
+
+// What is planned with is what is allocated.
+const _: () = assert!(CUBLAS_WORKSPACE.0 == cuda::WORKSPACE_BYTES as u64);
 
 /// A decoder with its weights on the device.
 #[derive(Debug)]
@@ -59,7 +67,7 @@ struct Block {
 pub struct CudaCache {
     context: Arc<Context>,
     format: FloatFormat,
-    layers: Vec<(Memory, Memory)>, // (B, K, positions, D) each
+    held: Arc<Held>,
     batch_size: usize,
     n_kv_heads: usize,
     head_dim: usize,
@@ -67,9 +75,48 @@ pub struct CudaCache {
     len: usize,
     /// Positions from here on may hold keys of a pass before.
     n_written: usize,
+    work: Option<Arc<Work>>,
+    steps: Option<Steps>,
+}
+
+/// What passes leave to those after them.
+#[derive(Debug)]
+struct Held {
+    layers: Vec<(Memory, Memory)>, // (B, K, positions, D) each
     /// Position of the pass under way, i32 on the device.
     start: Memory,
-    work: Option<Work>,
+    n_positions: usize,
+}
+
+/// Decode steps as a graph.
+#[derive(Debug)]
+struct Steps {
+    graph: Graph<StepParts>,
+    /// What the device stands ready to consume, if it is the pick of the step before.
+    ready: Option<TensorId>,
+}
+
+/// All memory that a captured step uses, kept as long as its graph.
+#[derive(Debug)]
+struct StepParts {
+    decoder: Arc<CudaDecoder>,
+    held: Arc<Held>,
+    work: Arc<Work>,
+    /// (B, 1) u32: what the step consumes, then what it picks.
+    token: Tensor,
+    /// (B, V) f32
+    logits: Tensor,
+    /// (positions, B) u32: what the step at each position picked.
+    picks: Tensor,
+}
+
+/// What a decode step gives.
+#[derive(Debug)]
+pub struct Step {
+    /// `(B, V)` f32; of a captured step only until the next one.
+    pub logits: Tensor,
+    /// The greedy pick `(B, 1)` u32; of a captured step only until one at the same position.
+    pub pick: Tensor,
 }
 
 /// Activations, kept from one pass to the next. Those named after products are in their format.
@@ -96,7 +143,7 @@ struct Pass<'a> {
     batch: usize,
     n_tokens: usize,
     work: &'a Work,
-    start: Span<'a>,
+    held: &'a Held,
 }
 
 impl CudaDecoder {
@@ -110,8 +157,7 @@ impl CudaDecoder {
         weights: &Weights,
         n_positions: usize,
     ) -> Result<Option<Self>> {
-        let Some(context) = Context::new(weights.device())? else { return Ok(None) };
-        let context = Arc::new(context);
+        let Some(context) = Context::of(weights.device())? else { return Ok(None) };
         let dtype = weights.dtype();
         let format = format_of(config, dtype)?;
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
@@ -174,15 +220,15 @@ impl CudaDecoder {
         let mut cache = CudaCache {
             context: Arc::clone(&self.context),
             format: self.format,
-            layers,
+            held: Arc::new(Held { layers, start: self.context.allocate(4)?, n_positions: size }),
             batch_size,
             n_kv_heads: self.config.n_kv_heads,
             head_dim: self.config.head_dim,
             n_positions: size,
             len: 0,
             n_written: size,
-            start: self.context.allocate(4)?,
             work: None,
+            steps: None,
         };
         // Whoever reads a position that was never written is found out.
         cache.forget_from(0)?;
@@ -202,29 +248,124 @@ impl CudaDecoder {
         assert!(batch == cache.batch_size, "the cache is for {} sequences", cache.batch_size);
         assert!(cache.len + n_tokens <= cache.n_positions, "no room for {n_tokens} more tokens");
         let n_rows = batch * n_tokens;
-        if cache.work.as_ref().is_none_or(|work| work.n_rows < n_rows) {
-            // The old one first, so that both are never held.
-            cache.work = None;
-            cache.work = Some(self.work(batch, n_rows)?);
-        }
-        let (context, hidden) = (&self.context, self.config.hidden_size);
+        self.make_room(cache, n_rows)?;
         let work = cache.work.as_ref().expect("it was just made");
-        context.launch(&cuda::stand_at(cache.start.span(), cache.len))?;
-        let (of_tokens, table) = (context.span_of(tokens)?, context.span_of(&self.embedding)?);
-        let size = (n_rows, hidden);
-        context.launch(&cuda::embed(self.format, of_tokens, table, work.x.span(), size))?; // (N, C)
+        if let Some(steps) = &mut cache.steps {
+            steps.ready = None;
+        }
+        let context = &self.context;
+        context.launch(&cuda::stand_at(cache.held.start.span(), cache.len))?;
+        let logits = context.floats((batch, self.config.vocab_size))?;
+        let pass = Pass { batch, n_tokens, work, held: &cache.held };
+        self.pass(pass, context.span_of(tokens)?, context.span_of(&logits)?)?;
+        cache.filled(n_tokens);
+        Ok(logits)
+    }
 
-        let pass = Pass { batch, n_tokens, work, start: cache.start.span() };
+    /// Makes ready for [`Self::step`] between passes of up to `n_tokens` tokens: captures a decode
+    /// step on top of what `cache` holds, if none was captured for it yet. `tokens (B, 1)` are any.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    ///
+    /// # Panics
+    /// If the cache has no room for a token.
+    pub fn capture_step(
+        self: &Arc<Self>,
+        tokens: &Tensor,
+        n_tokens: usize,
+        cache: &mut CudaCache,
+    ) -> Result<()> {
+        let batch = cache.batch_size;
+        assert_eq!(tokens.dims(), [batch, 1], "a step has one token of each sequence");
+        assert!(cache.len < cache.n_positions, "no room for another token");
+        self.make_room(cache, batch * n_tokens)?;
+        let is_of_this = |steps: &Steps| Arc::ptr_eq(&steps.graph.of().decoder, self);
+        if cache.steps.as_ref().is_some_and(is_of_this) {
+            return Ok(());
+        }
+        cache.steps = None;
+        let context = &self.context;
+        let parts = StepParts {
+            decoder: Arc::clone(self),
+            held: Arc::clone(&cache.held),
+            work: Arc::clone(cache.work.as_ref().expect("there was just made room")),
+            token: context.indices((batch, 1))?,
+            logits: context.floats((batch, self.config.vocab_size))?,
+            picks: context.indices((cache.n_positions, batch))?,
+        };
+        // Once as it is, which compiles kernels and lets cuBLAS load its own. Its keys and values are
+        // spoiled again.
+        context.copy(context.span_of(tokens)?, context.span_of(&parts.token)?)?;
+        context.launch(&cuda::stand_at(cache.held.start.span(), cache.len))?;
+        parts.launch(context)?;
+        cache.filled(1);
+        cache.forget_from(cache.len - 1)?;
+        context.synchronize()?;
+        let graph = context.capture(parts, |context, parts| parts.launch(context))?;
+        cache.steps = Some(Steps { graph, ready: None });
+        Ok(())
+    }
+
+    /// The decode step that was captured: computes `tokens (B, 1)` on top of what `cache` holds, adds
+    /// them to it, and picks the next ones.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    ///
+    /// # Panics
+    /// If none was captured by this decoder, or the cache has no room for a token.
+    pub fn step(self: &Arc<Self>, tokens: &Tensor, cache: &mut CudaCache) -> Result<Step> {
+        const PICKING: &str = "picking tokens";
+        let (batch, len) = (cache.batch_size, cache.len);
+        assert_eq!(tokens.dims(), [batch, 1], "a step has one token of each sequence");
+        assert!(len < cache.n_positions, "no room for another token");
+        let steps = cache.steps.as_mut().expect("a step was captured");
+        let parts = steps.graph.of();
+        assert!(Arc::ptr_eq(&parts.decoder, self), "a step was captured by this decoder");
+        if steps.ready != Some(tokens.id()) {
+            let context = &self.context;
+            context.launch(&cuda::stand_at(cache.held.start.span(), len))?;
+            context.copy(context.span_of(tokens)?, context.span_of(&parts.token)?)?;
+        }
+        steps.graph.replay()?;
+        let StepParts { picks, logits, .. } = steps.graph.of();
+        let pick = picks.narrow(0, len, 1).and_then(|row| row.reshape((batch, 1)));
+        let pick = pick.map_err(Error::engine(PICKING))?;
+        let logits = logits.clone();
+        steps.ready = Some(pick.id());
+        cache.filled(1);
+        Ok(Step { logits, pick })
+    }
+
+    /// Memory for passes of up to `n_rows` rows, if there is none yet.
+    fn make_room(&self, cache: &mut CudaCache, n_rows: usize) -> Result<()> {
+        if cache.work.as_ref().is_none_or(|work| work.n_rows < n_rows) {
+            // The old one first, so that both are never held; a captured step holds it too.
+            cache.steps = None;
+            cache.work = None;
+            cache.work = Some(Arc::new(self.work(cache.batch_size, n_rows)?));
+        }
+        Ok(())
+    }
+
+    /// All launches of a pass but the pick: `tokens (B, S)` to `logits (B, V)` f32. Nothing in it
+    /// depends on the position, which is on the device.
+    fn pass(&self, pass: Pass, tokens: Span, logits: Span) -> Result<()> {
+        let Pass { batch, n_tokens, work, held } = pass;
+        let (context, hidden) = (&self.context, self.config.hidden_size);
+        let n_rows = batch * n_tokens;
+        let (table, size) = (context.span_of(&self.embedding)?, (n_rows, hidden));
+        context.launch(&cuda::embed(self.format, tokens, table, work.x.span(), size))?; // (N, C)
         let last_layer = self.blocks.len() - 1;
-        for (layer_idx, (block, (keys, values))) in
-            self.blocks.iter().zip(&cache.layers).enumerate()
+        for (layer_idx, (block, (keys, values))) in self.blocks.iter().zip(&held.layers).enumerate()
         {
             let layer = LayerCache {
                 keys: keys.span(),
                 values: values.span(),
                 n_sequences: batch,
                 n_kv: self.config.n_kv_heads,
-                n_positions: cache.n_positions,
+                n_positions: held.n_positions,
             };
             // Nothing depends on the last layer's other tokens but their keys and values.
             let keeps_last = layer_idx == last_layer && n_tokens > 1;
@@ -242,15 +383,11 @@ impl CudaDecoder {
             self.feed_forward(block, work, x, n_rows)?;
         }
         let x = if n_tokens > 1 { work.kept.span() } else { work.x.span() }; // (B, C)
-        let logits = context.floats((batch, self.config.vocab_size))?;
         let normed = work.last.span();
         self.normed(x, &self.norm, normed, RowChoice::all(batch))?;
         let head = context.span_of(self.head.as_ref().unwrap_or(&self.embedding))?;
-        let (y, size) = (context.span_of(&logits)?, (batch, self.config.vocab_size, hidden));
-        context.product(self.format, Product::Wide, head, normed, y, size)?;
-        cache.len += n_tokens;
-        cache.n_written = cache.n_written.max(cache.len);
-        Ok(logits)
+        let size = (batch, self.config.vocab_size, hidden);
+        context.product(self.format, Product::Wide, head, normed, logits, size)
     }
 
     /// The greedy pick `(B, 1)` u32 of each row of logits `(B, V)`.
@@ -273,7 +410,8 @@ impl CudaDecoder {
         let wide = |n: usize| self.context.allocate(n * 4);
         // Enough blocks for every multiprocessor to have several, and no more parts than that.
         let n_blocks = batch * self.config.n_kv_heads;
-        let n_splits = (4 * self.context.n_multiprocessors()).div_ceil(n_blocks).clamp(1, 64);
+        let n_splits = (4 * self.context.n_multiprocessors()).div_ceil(n_blocks);
+        let n_splits = n_splits.clamp(1, SPLITS_MAX);
         let n_single = if self.attends_in_blocks() { batch } else { n_rows };
         // Only steps of one token are split.
         let n_parts = n_heads * (batch * n_splits).max(n_single);
@@ -412,7 +550,7 @@ impl CudaDecoder {
             bias,
             norms,
             turns,
-            pass.start,
+            pass.held.start.span(),
             q,
             cache,
         ))
@@ -426,7 +564,7 @@ impl CudaDecoder {
                 self.heads(),
                 queries,
                 cache,
-                pass.start,
+                pass.held.start.span(),
             )),
             false => self.attend_single(queries, pass, cache),
         }
@@ -438,7 +576,9 @@ impl CudaDecoder {
         let (sums, scales) = (pass.work.sums.span(), pass.work.scales.span());
         let parts = Parts { sums, scales, n_splits };
         let (format, heads) = (self.format, self.heads());
-        for launch in cuda::attend_single(format, heads, queries, cache, pass.start, parts) {
+        for launch in
+            cuda::attend_single(format, heads, queries, cache, pass.held.start.span(), parts)
+        {
             self.context.launch(&launch)?;
         }
         Ok(())
@@ -492,6 +632,20 @@ impl CudaDecoder {
     }
 }
 
+impl StepParts {
+    /// A whole step: from the token to the next one, and on to the next position.
+    fn launch(&self, context: &Context) -> Result<()> {
+        let Self { decoder, held, work, token, logits, picks } = self;
+        let (batch, vocab) = (token.dims()[0], decoder.config.vocab_size);
+        let (of_token, of_logits) = (context.span_of(token)?, context.span_of(logits)?);
+        let pass = Pass { batch, n_tokens: 1, work, held };
+        decoder.pass(pass, of_token, of_logits)?;
+        context.launch(&cuda::greatest(of_logits, of_token, (batch, vocab)))?;
+        let (of_picks, size) = (context.span_of(picks)?, (held.n_positions, batch));
+        context.launch(&cuda::advance_step(held.start.span(), of_token, of_picks, size))
+    }
+}
+
 impl CudaCache {
     /// Sequences.
     pub fn batch_size(&self) -> usize {
@@ -503,15 +657,23 @@ impl CudaCache {
         self.len
     }
 
+    fn filled(&mut self, n_tokens: usize) {
+        self.len += n_tokens;
+        self.n_written = self.n_written.max(self.len);
+    }
+
     /// Forgets the positions from `len` on, and spoils what was ever written there.
     ///
     /// # Errors
     /// [`Error::Engine`].
     pub fn forget_from(&mut self, len: usize) -> Result<()> {
+        if let Some(steps) = &mut self.steps {
+            steps.ready = None;
+        }
         self.len = self.len.min(len);
         if self.n_written > self.len {
             let shape = (self.batch_size * self.n_kv_heads, self.n_positions, self.head_dim);
-            for memory in self.layers.iter().flat_map(|(keys, values)| [keys, values]) {
+            for memory in self.held.layers.iter().flat_map(|(keys, values)| [keys, values]) {
                 let positions = self.len..self.n_written;
                 self.context.launch(&cuda::spoil(self.format, memory.span(), shape, positions))?;
             }
@@ -576,22 +738,20 @@ impl Block {
 
 /// The format of a decoder's numbers, if there are kernels for its heads in it.
 fn format_of(config: &DecoderConfig, dtype: Dtype) -> Result<FloatFormat> {
-    let none = |problem: String| {
-        Err(Error::BadValue { flag: "--kernels", value: "fused".into(), problem })
-    };
+    let none = |problem: String| Err(Error::NoKernels { problem });
     let format = match dtype {
         Dtype::F32 => FloatFormat::F32,
         Dtype::F16 => FloatFormat::F16,
         Dtype::BF16 => FloatFormat::Bf16,
         Dtype::Q8_0 | Dtype::Q4K => {
-            return none(format!("there are none for {dtype} on an NVIDIA device; use stock"));
+            return none(format!("there are none for {dtype} on an NVIDIA device"));
         }
     };
     let dim = config.head_dim;
     match cuda::can_attend(format, dim) {
         true => Ok(format),
         false => none(format!(
-            "there are none for heads of {dim} numbers in {dtype} on an NVIDIA device; use stock"
+            "there are none for heads of {dim} numbers in {dtype} on an NVIDIA device"
         )),
     }
 }

@@ -1,5 +1,7 @@
 //! What a build without CUDA has instead of a decoder for NVIDIA devices: none.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
 use super::weights::Weights;
@@ -10,6 +12,15 @@ use crate::model::DecoderConfig;
 /// A decoder, of which there is none.
 #[derive(Debug)]
 pub enum CudaDecoder {}
+
+/// What a step gives, of which there is none.
+#[derive(Debug)]
+pub struct Step {
+    /// Its logits.
+    pub logits: Tensor,
+    /// Its pick.
+    pub pick: Tensor,
+}
 
 /// Its cache, of which there is none.
 #[derive(Debug)]
@@ -53,6 +64,27 @@ impl CudaDecoder {
     /// None.
     pub fn forward(&self, _tokens: &Tensor, _cache: &mut CudaCache) -> Result<Tensor> {
         match *self {}
+    }
+
+    /// Captures a step.
+    ///
+    /// # Errors
+    /// None.
+    pub fn capture_step(
+        self: &Arc<Self>,
+        _tokens: &Tensor,
+        _n_tokens: usize,
+        _cache: &mut CudaCache,
+    ) -> Result<()> {
+        match **self {}
+    }
+
+    /// A captured step.
+    ///
+    /// # Errors
+    /// None.
+    pub fn step(self: &Arc<Self>, _tokens: &Tensor, _cache: &mut CudaCache) -> Result<Step> {
+        match **self {}
     }
 
     /// The greedy pick of logits.

@@ -47,7 +47,7 @@ pub struct ConditionsFile {
     pub involuntary_switches: Option<u64>,
     /// Page faults that had to wait for a disk.
     pub major_faults: Option<u64>,
-    /// The device that computed, just after the round; absent for the processor.
+    /// The device that computed; absent for the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuConditionsFile>,
     /// What is absent in this round only, each with the reason. What the machine never tells is in
@@ -56,19 +56,54 @@ pub struct ConditionsFile {
     pub absent: BTreeMap<String, String>,
 }
 
-/// A device that is not the processor, at one moment. What is absent it did not tell.
+/// A device that is not the processor, by samples of every tenth of a second during the round, without
+/// those that found it idle if there are others. In files before 1.3, one sample just after the round.
+/// What is absent it did not tell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuConditionsFile {
-    /// Clock of its multiprocessors.
+    /// Samples that found it busy; 0 where it was idle in all of them. Absent in files before 1.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u32>,
+    /// Clock of its multiprocessors in the last sample.
     pub sm_clock_hz: Option<u64>,
-    /// Clock of its memory.
+    /// The lowest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sm_clock_hz_min: Option<u64>,
+    /// The highest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sm_clock_hz_max: Option<u64>,
+    /// Clock of its memory in the last sample.
     pub memory_clock_hz: Option<u64>,
-    /// Power it drew.
+    /// Power it drew in the last sample.
     pub power_mw: Option<u64>,
-    /// Temperature.
+    /// The lowest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_mw_min: Option<u64>,
+    /// The highest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_mw_max: Option<u64>,
+    /// Temperature in the last sample.
     pub temperature_c: Option<u32>,
-    /// What kept its clocks below the highest; empty where nothing did.
+    /// What kept its clocks below the highest in any sample; empty where nothing did.
     pub throttle_reasons: Option<Vec<ThrottleFile>>,
+}
+
+impl GpuConditionsFile {
+    /// What held it back while it was busy. Idleness and clocks that somebody chose do not.
+    pub fn held_back_by(&self) -> impl Iterator<Item = &ThrottleFile> {
+        let was_busy = self.samples.is_some_and(|n| n > 0);
+        self.throttle_reasons.iter().flatten().filter(move |reason| {
+            was_busy
+                && matches!(
+                    reason,
+                    ThrottleFile::PowerCap
+                        | ThrottleFile::HardwareSlowdown
+                        | ThrottleFile::SoftwareThermal
+                        | ThrottleFile::HardwareThermal
+                        | ThrottleFile::PowerBrake
+                )
+        })
+    }
 }
 
 /// A ceiling: what a probe reached in the same run.

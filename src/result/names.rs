@@ -156,6 +156,8 @@ names! {
         ClockChange = "clock_change",
         /// The processor throttled.
         Throttled = "throttled",
+        /// The device that computed held its clocks down while it was busy.
+        GpuThrottled = "gpu_throttled",
         /// Other processes took processor time.
         OtherLoad = "other_load",
         /// The hypervisor gave processor time to others.

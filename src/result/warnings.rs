@@ -24,6 +24,7 @@ enum Warning {
     Drift(Drift),
     ClockChange { slowest: f64, fastest: f64 },
     Throttled { events: u64 },
+    GpuThrottled { rounds: u32, of: u32, reasons: Vec<ThrottleFile> },
     OtherLoad { share: f64 },
     Steal { share: f64 },
     Noisy { share: f64 },
@@ -62,6 +63,7 @@ pub(super) fn of_rounds(rounds: &[RoundFile], planned: u32, context: &Context) -
         measure::drift(&blocks).map(Warning::Drift),
         clock_change(conditions()),
         (throttled > 0).then_some(Warning::Throttled { events: throttled }),
+        gpu_throttled(conditions(), n_rounds),
         mean_share(|c| c.other_load_share).map(|share| Warning::OtherLoad { share }),
         mean_share(|c| c.steal_share).map(|share| Warning::Steal { share }),
         variation.filter(|v| *v > NOISY_BEYOND).map(|share| Warning::Noisy { share }),
@@ -111,6 +113,23 @@ fn clock_change<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Opt
     changed.then_some(Warning::ClockChange { slowest, fastest })
 }
 
+fn gpu_throttled<'a>(
+    conditions: impl Iterator<Item = &'a ConditionsFile>,
+    of: u32,
+) -> Option<Warning> {
+    let (mut rounds, mut seen) = (0, Vec::new());
+    for gpu in conditions.filter_map(|c| c.gpu.as_ref()) {
+        let reasons: Vec<&ThrottleFile> = gpu.held_back_by().collect();
+        rounds += u32::from(!reasons.is_empty());
+        for reason in reasons {
+            if !seen.contains(reason) {
+                seen.push(reason.clone());
+            }
+        }
+    }
+    (rounds > 0).then_some(Warning::GpuThrottled { rounds, of, reasons: seen })
+}
+
 impl Warning {
     fn kind(&self) -> WarningKindFile {
         match self {
@@ -118,6 +137,7 @@ impl Warning {
             Warning::Drift(Drift::Step { .. }) => WarningKindFile::Step,
             Warning::ClockChange { .. } => WarningKindFile::ClockChange,
             Warning::Throttled { .. } => WarningKindFile::Throttled,
+            Warning::GpuThrottled { .. } => WarningKindFile::GpuThrottled,
             Warning::OtherLoad { .. } => WarningKindFile::OtherLoad,
             Warning::Steal { .. } => WarningKindFile::Steal,
             Warning::Noisy { .. } => WarningKindFile::Noisy,
@@ -149,6 +169,13 @@ impl Warning {
                 percent(&(fastest / slowest - 1.0))
             ),
             Warning::Throttled { events } => format!("the processor throttled {events} times"),
+            Warning::GpuThrottled { rounds, of, reasons } => {
+                let reasons: Vec<&str> = reasons.iter().map(ThrottleFile::as_str).collect();
+                format!(
+                    "the device held its clocks down in {rounds} of {of} rounds ({})",
+                    reasons.join(", ")
+                )
+            }
             Warning::OtherLoad { share } => {
                 format!("other processes took {} of the processors' time", percent(share))
             }
@@ -200,6 +227,9 @@ impl Warning {
                 vec![("slowest_per_s", slowest), ("fastest_per_s", fastest)]
             }
             Warning::Throttled { events } => vec![("events", events as f64)],
+            Warning::GpuThrottled { rounds, of, .. } => {
+                vec![("rounds", rounds.into()), ("of", of.into())]
+            }
             Warning::OtherLoad { share }
             | Warning::Steal { share }
             | Warning::Noisy { share }
@@ -268,6 +298,14 @@ impl WarningKindFile {
                 "the figures are those of a processor that held itself back",
                 "improve cooling or lower the power target",
             ),
+            Self::GpuThrottled => (
+                "a sample of a busy device said that its power limit, heat or a brake from outside held \
+                 its clocks down",
+                "the figures are those of a device that held itself back, and change with its \
+                 temperature and its neighbours",
+                "improve cooling, raise the power limit, or fix lower clocks (`nvidia-smi -lgc`) and say \
+                 so",
+            ),
             Self::OtherLoad => (
                 "other processes took more than 5 % of the processors' time during rounds",
                 "the figures are lower than those of an idle machine, and differ from run to run",
@@ -323,5 +361,36 @@ impl WarningKindFile {
             Self::Other(_) => return None,
         };
         Some(Explained { meaning, consequence, advice })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_a_busy_device_back_is_a_warning_and_what_was_chosen_is_not() {
+        let conditions = |samples: u32, reasons: &[&str]| -> ConditionsFile {
+            let gpu = serde_json::json!({ "samples": samples, "throttle_reasons": reasons });
+            serde_json::from_value(serde_json::json!({ "gpu": gpu })).unwrap()
+        };
+        let warned = |rounds: &[ConditionsFile]| -> Option<String> {
+            Some(gpu_throttled(rounds.iter(), rounds.len() as u32)?.seen())
+        };
+        let free = conditions(7, &["application_clocks", "sync_boost"]);
+        let idle = conditions(0, &["idle", "power_cap"]);
+        assert_eq!(warned(&[free.clone(), idle.clone(), conditions(3, &[])]), None);
+        let capped = conditions(7, &["power_cap", "application_clocks"]);
+        let hot = conditions(1, &["hardware_slowdown", "hardware_thermal", "power_cap"]);
+        assert_eq!(
+            warned(&[capped, free, hot, idle]).as_deref(),
+            Some(
+                "the device held its clocks down in 2 of 4 rounds (power_cap, hardware_slowdown, \
+                 hardware_thermal)"
+            )
+        );
+        // One sample after the round, as files before 1.3 have it, shows nothing of it.
+        let old = serde_json::json!({ "gpu": { "throttle_reasons": ["power_cap"] } });
+        assert_eq!(warned(&[serde_json::from_value(old).unwrap()]), None);
     }
 }

@@ -29,9 +29,26 @@ pub(super) fn gpu_file(facts: DeviceFacts) -> GpuFile {
     }
 }
 
-/// Its state at a moment.
+/// Its state during a round.
 pub(super) fn gpu_conditions_file(conditions: DeviceConditions) -> GpuConditionsFile {
-    let reason = |reason| match reason {
+    let DeviceConditions { n_busy, last, sm_clock_hz, power_mw, throttle_reasons } = conditions;
+    GpuConditionsFile {
+        samples: Some(n_busy),
+        sm_clock_hz: last.sm_clock_hz,
+        sm_clock_hz_min: sm_clock_hz.map(|(min, _)| min),
+        sm_clock_hz_max: sm_clock_hz.map(|(_, max)| max),
+        memory_clock_hz: last.memory_clock_hz,
+        power_mw: last.power_mw,
+        power_mw_min: power_mw.map(|(min, _)| min),
+        power_mw_max: power_mw.map(|(_, max)| max),
+        temperature_c: last.temperature_c,
+        throttle_reasons: throttle_reasons
+            .map(|reasons| reasons.into_iter().map(throttle_file).collect()),
+    }
+}
+
+fn throttle_file(reason: ThrottleReason) -> ThrottleFile {
+    match reason {
         ThrottleReason::Idle => ThrottleFile::Idle,
         ThrottleReason::ApplicationClocks => ThrottleFile::ApplicationClocks,
         ThrottleReason::PowerCap => ThrottleFile::PowerCap,
@@ -41,15 +58,6 @@ pub(super) fn gpu_conditions_file(conditions: DeviceConditions) -> GpuConditions
         ThrottleReason::HardwareThermal => ThrottleFile::HardwareThermal,
         ThrottleReason::PowerBrake => ThrottleFile::PowerBrake,
         ThrottleReason::DisplayClocks => ThrottleFile::DisplayClocks,
-    };
-    GpuConditionsFile {
-        sm_clock_hz: conditions.sm_clock_hz,
-        memory_clock_hz: conditions.memory_clock_hz,
-        power_mw: conditions.power_mw,
-        temperature_c: conditions.temperature_c,
-        throttle_reasons: conditions
-            .throttle_reasons
-            .map(|reasons| reasons.into_iter().map(reason).collect()),
     }
 }
 
@@ -73,11 +81,16 @@ mod tests {
         assert_eq!(json["unavailable"]["ecc"], "not told");
         assert_eq!(serde_json::from_value::<GpuFile>(json).unwrap(), file);
         let conditions = gpu_conditions_file(DeviceConditions {
-            sm_clock_hz: Some(1_980_000_000),
+            n_busy: 7,
+            sm_clock_hz: Some((1_755_000_000, 1_980_000_000)),
             throttle_reasons: Some(vec![ThrottleReason::PowerCap, ThrottleReason::SyncBoost]),
             ..DeviceConditions::default()
         });
         let json = serde_json::to_value(&conditions).unwrap();
+        assert_eq!(
+            (&json["samples"], &json["sm_clock_hz_min"]),
+            (&7.into(), &1_755_000_000.into())
+        );
         assert_eq!(json["throttle_reasons"], serde_json::json!(["power_cap", "sync_boost"]));
         assert_eq!(serde_json::from_value::<GpuConditionsFile>(json).unwrap(), conditions);
     }

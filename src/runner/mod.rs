@@ -183,7 +183,7 @@ fn load(
         let decoder = match decoder {
             Ok(decoder) => Ok(Arc::new(decoder)),
             // Memory that is not there, or a shape or format that the kernels of the device lack.
-            Err(error @ (Error::Engine { .. } | Error::BadValue { flag: "--kernels", .. }))
+            Err(error @ (Error::Engine { .. } | Error::NoKernels { .. }))
                 if plan.settings.device != DeviceSpec::Cpu =>
             {
                 Err(error.to_string())

@@ -317,10 +317,10 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         let begin_ns = self.clock.now_ns();
         let speed_before = telemetry::core_speed(&now_ns);
         let before = self.sampler.sample();
+        let watch = self.device.watch();
         let round = measure::run_round(workload, self.clock, &limits, &interrupted, record)?;
+        let gpu = watch.map(|watch| gpu_conditions_file(watch.end()));
         let conditions = before.until(&self.sampler.sample());
-        // At once: clocks of a device fall when it has nothing to do.
-        let gpu = self.device.conditions().map(gpu_conditions_file);
         let speed_after = telemetry::core_speed(&now_ns);
         let mut conditions = ConditionsFile {
             core_speed_before_per_s: speed_before,

@@ -25,6 +25,7 @@ impl<W: Workload + ?Sized, C: Clock> Workload for Slowed<'_, W, C> {
         }
         let begin_ns = self.clock.now_ns();
         self.workload.iterate()?;
+        self.workload.wait()?;
         let own_ns = self.clock.now_ns() - begin_ns;
         let end_ns = begin_ns + own_ns + (own_ns as f64 * self.share) as u64;
         // Awake: a sleep is longer than asked for by as much as an iteration of a small model.
@@ -32,6 +33,25 @@ impl<W: Workload + ?Sized, C: Clock> Workload for Slowed<'_, W, C> {
             std::hint::spin_loop();
         }
         Ok(())
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        match self.share == 0.0 {
+            true => self.workload.wait(),
+            false => Ok(()),
+        }
+    }
+
+    fn has_device_clock(&self) -> bool {
+        // What was slowed down on the host says nothing of its launches.
+        self.share == 0.0 && self.workload.has_device_clock()
+    }
+
+    fn device_pass_ns(&mut self) -> Result<Option<u64>> {
+        match self.has_device_clock() {
+            true => self.workload.device_pass_ns(),
+            false => Ok(None),
+        }
     }
 
     fn check(&mut self) -> Result<Check> {

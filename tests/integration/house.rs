@@ -98,7 +98,10 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("println!", &["cli/"]),
     ("print!(", &["cli/"]),
     // The driver's graphs are instantiated.
-    ("Instant", &["measure/clock.rs", "kernels/cuda/driver_functions.s"]),
+    (
+        "Instant",
+        &["measure/clock.rs", "kernels/cuda/driver_functions.s", "kernels/cuda/context.rs"],
+    ),
     ("SystemTime", &[]),
     ("Timestamp::now", &["measure/clock.rs"]),
     ("eprintln!", &[]),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::cuda::cudarc::cublas::{result as cublas, sys as cublas_sys};
 use candle_core::cuda::cudarc::driver::{
-    CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, result, sys,
+    CudaFunction, CudaGraph, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError, result, sys,
 };
 use candle_core::cuda::cudarc::nvrtc::Ptx;
 use candle_core::op::BackpropOp;
@@ -24,6 +24,11 @@ use crate::kernels::linear::FloatFormat;
 
 const LAUNCHING: &str = "launching a kernel";
 const ALLOCATING: &str = "allocating memory of the device";
+const CAPTURING: &str = "capturing a CUDA graph";
+
+/// What cuBLAS works in, as large as NVIDIA recommends for Hopper. Its own would be allocated in the
+/// stream's order, which a graph would do again with every replay.
+pub const WORKSPACE_BYTES: usize = 32 << 20;
 
 /// A device that computes with our own kernels.
 pub struct Context {
@@ -31,6 +36,8 @@ pub struct Context {
     stream: Arc<CudaStream>,
     capability: Version,
     n_multiprocessors: u32,
+    /// Where cuBLAS works, as long as the device's handle lives.
+    _workspace: Memory,
     modules: Mutex<HashMap<Variant, Arc<CudaModule>>>,
     functions: Mutex<HashMap<(Variant, &'static str), CudaFunction>>,
 }
@@ -60,28 +67,104 @@ impl Memory {
     }
 }
 
+/// Launches that were captured, with the memory that they use.
+pub struct Graph<T> {
+    // First, since fields are dropped in this order.
+    graph: CudaGraph,
+    of: T,
+}
+
+// SAFETY: the driver's functions may be called from any thread, though not on one graph at once; each
+// of them here takes the graph for itself alone.
+unsafe impl<T: Send> Send for Graph<T> {}
+
+impl<T> std::fmt::Debug for Graph<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Graph").finish_non_exhaustive()
+    }
+}
+
+impl<T> Graph<T> {
+    /// What it works on.
+    pub fn of(&self) -> &T {
+        &self.of
+    }
+
+    /// Gives it to the device, which runs it after all that it was given before.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn replay(&mut self) -> Result<()> {
+        self.graph.launch().map_err(Error::engine("replaying a CUDA graph"))
+    }
+}
+
+/// A capture under way, which ends even where what is captured panics.
+struct OpenCapture<'a>(&'a Arc<CudaStream>);
+
+impl OpenCapture<'_> {
+    fn end(self) -> std::result::Result<Option<CudaGraph>, DriverError> {
+        let stream = self.0;
+        std::mem::forget(self);
+        stream.end_capture(sys::CUgraphInstantiate_flags(0))
+    }
+}
+
+impl Drop for OpenCapture<'_> {
+    fn drop(&mut self) {
+        // A graph of half a step, or none: nobody replays it.
+        let _ = self.0.end_capture(sys::CUgraphInstantiate_flags(0));
+    }
+}
+
 impl Context {
-    /// The kernels of an NVIDIA device; absent for another one.
+    /// The kernels of an NVIDIA device; absent for another one. There is one of them for each open
+    /// device, kept to the end of the process with all that it compiled.
     ///
     /// # Errors
     /// [`Error::Engine`] with what the driver says.
-    pub fn new(device: &Device) -> Result<Option<Self>> {
-        const ASKING: &str = "asking the device what it is";
+    pub fn of(device: &Device) -> Result<Option<Arc<Self>>> {
+        static ALL: Mutex<Vec<Arc<Context>>> = Mutex::new(Vec::new());
         let Device::Cuda(device) = device else { return Ok(None) };
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(context) = all.iter().find(|context| context.device.id() == device.id()) {
+            return Ok(Some(Arc::clone(context)));
+        }
+        let context = Arc::new(Self::new(device)?);
+        all.push(Arc::clone(&context));
+        Ok(Some(context))
+    }
+
+    fn new(device: &CudaDevice) -> Result<Self> {
+        const ASKING: &str = "asking the device what it is";
         let stream = device.cuda_stream();
         let context = stream.context();
         let (major, minor) = context.compute_capability().map_err(Error::engine(ASKING))?;
         let n_multiprocessors = context
             .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
             .map_err(Error::engine(ASKING))?;
-        Ok(Some(Self {
+        let workspace = allocate(&stream, WORKSPACE_BYTES)?;
+        // SAFETY: the handle is the device's own. The memory is aligned as all that the driver gives
+        // (256 bytes), and nothing else of this stream uses it. It is never freed, since what is kept
+        // of a device stays to the end of the process (`of`).
+        unsafe {
+            cublas_sys::cublasSetWorkspace_v2(
+                *device.cublas_handle().handle(),
+                workspace.address as *mut c_void,
+                WORKSPACE_BYTES,
+            )
+        }
+        .result()
+        .map_err(Error::engine("giving cuBLAS its workspace"))?;
+        Ok(Self {
             device: device.clone(),
             capability: Version { major: major as u32, minor: minor as u32 },
             n_multiprocessors: n_multiprocessors as u32,
+            _workspace: workspace,
             modules: Mutex::default(),
             functions: Mutex::default(),
             stream,
-        }))
+        })
     }
 
     /// Multiprocessors of the device.
@@ -94,11 +177,7 @@ impl Context {
     /// # Errors
     /// [`Error::Engine`] if there is too little of it.
     pub fn allocate(&self, n_bytes: usize) -> Result<Memory> {
-        // SAFETY: a byte may be anything, and every kernel writes what another reads.
-        let slice = unsafe { self.stream.alloc::<u8>(n_bytes.max(1)) }
-            .map_err(Error::engine(format!("{ALLOCATING} ({n_bytes} bytes)")))?;
-        let address = slice.device_ptr(&self.stream).0;
-        Ok(Memory { slice, address })
+        allocate(&self.stream, n_bytes)
     }
 
     /// What a contiguous tensor of this device holds.
@@ -277,6 +356,59 @@ impl Context {
         .map_err(Error::engine("multiplying by cuBLAS"))
     }
 
+    /// Copies a span to the start of another, after all that was launched before.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn copy(&self, from: Span<'_>, to: Span<'_>) -> Result<()> {
+        const COPYING: &str = "copying on the device";
+        assert!(from.n_bytes() <= to.n_bytes());
+        self.stream.context().bind_to_thread().map_err(Error::engine(COPYING))?;
+        // SAFETY: both are memory of this device and there is room, as was just looked at; what holds
+        // of a launch holds of a copy in the stream's order.
+        unsafe {
+            result::memcpy_dtod_async(
+                to.address(),
+                from.address(),
+                from.n_bytes(),
+                self.stream.cu_stream(),
+            )
+        }
+        .map_err(Error::engine(COPYING))
+    }
+
+    /// Waits for all that was launched.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if something of it failed.
+    pub fn synchronize(&self) -> Result<()> {
+        self.stream.synchronize().map_err(Error::engine("waiting for the device"))
+    }
+
+    /// Keeps what `launches` asks for instead of running it, to be run again and again. It is a function
+    /// that brings nothing along, so that the memory it uses is what `of` owns, as long as the graph.
+    /// The same must have been launched once already, so that nothing is compiled, loaded or allocated
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// Those of `launches`, or [`Error::Engine`] if the driver makes no graph of it.
+    pub fn capture<T>(&self, of: T, launches: fn(&Self, &T) -> Result<()>) -> Result<Graph<T>> {
+        // Of this thread: what would break the capture is refused, and others do as they like.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.stream.begin_capture(mode).map_err(Error::engine(CAPTURING))?;
+        let capture = OpenCapture(&self.stream);
+        let launched = launches(self, &of);
+        let graph = capture.end();
+        // What went wrong first says more than that the capture is void.
+        launched?;
+        let graph = graph
+            .map_err(Error::engine(CAPTURING))?
+            .ok_or_else(|| candle_core::Error::Msg("the driver gives none".into()))
+            .map_err(Error::engine(CAPTURING))?;
+        graph.upload().map_err(Error::engine(CAPTURING))?;
+        Ok(Graph { graph, of })
+    }
+
     /// Copies to the start of a span, and returns when the source is not needed any more.
     ///
     /// # Errors
@@ -307,16 +439,21 @@ impl Context {
     #[cfg(test)]
     fn copied(
         &self,
-        copy: impl FnOnce(
-            sys::CUstream,
-        )
-            -> std::result::Result<(), candle_core::cuda::cudarc::driver::DriverError>,
+        copy: impl FnOnce(sys::CUstream) -> std::result::Result<(), DriverError>,
     ) -> Result<()> {
         const COPYING: &str = "copying";
         self.stream.context().bind_to_thread().map_err(Error::engine(COPYING))?;
         copy(self.stream.cu_stream()).map_err(Error::engine(COPYING))?;
         self.stream.synchronize().map_err(Error::engine(COPYING))
     }
+}
+
+fn allocate(stream: &Arc<CudaStream>, n_bytes: usize) -> Result<Memory> {
+    // SAFETY: a byte may be anything, and every kernel writes what another reads.
+    let slice = unsafe { stream.alloc::<u8>(n_bytes.max(1)) }
+        .map_err(Error::engine(format!("{ALLOCATING} ({n_bytes} bytes)")))?;
+    let address = slice.device_ptr(stream).0;
+    Ok(Memory { slice, address })
 }
 
 fn tensor(storage: CudaStorage, shape: (usize, usize)) -> Tensor {

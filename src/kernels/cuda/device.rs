@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::CudaDevice;
 use candle_core::cuda::cudarc::driver::{DriverError, result, sys};
@@ -42,12 +44,30 @@ unsafe extern "C" {
     fn cudaRuntimeGetVersion(version: *mut c_int) -> c_int;
 }
 
+/// Opens a device and makes it fit for timing. There is one handle to each, kept to the end of the
+/// process, so that whoever opens it again has the same stream, memory and kernels.
+///
+/// # Errors
+/// What the driver says.
+pub fn open(ordinal: usize) -> Result<CudaDevice, Obstacle> {
+    static OPEN: Mutex<BTreeMap<usize, CudaDevice>> = Mutex::new(BTreeMap::new());
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(device) = open.get(&ordinal) {
+        return Ok(device.clone());
+    }
+    let device = CudaDevice::new_with_stream(ordinal)
+        .map_err(|problem| Obstacle::Failed(problem.to_string()))?;
+    prepare(&device)?;
+    open.insert(ordinal, device.clone());
+    Ok(device)
+}
+
 /// Makes a device fit for timing: allocations are not followed by events, since one stream has all
 /// launches, and freed memory stays with the process instead of being mapped anew in every pass.
 ///
 /// # Errors
 /// What the driver says.
-pub fn prepare(device: &CudaDevice) -> Result<(), Obstacle> {
+fn prepare(device: &CudaDevice) -> Result<(), Obstacle> {
     // SAFETY: all allocations and launches of this process are on the device's one stream, so that
     // nothing is freed or read before what was asked for earlier is done.
     unsafe { device.disable_event_tracking() };

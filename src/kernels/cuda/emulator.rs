@@ -64,7 +64,8 @@ fn compiled(variant: &Variant) -> Library {
 fn kernels(source: Source) -> Vec<String> {
     let words = match source {
         Source::Rows => {
-            "embed rms_norm keep_rows keep_elements swiglu add_bias greatest stand_at spoil"
+            "embed rms_norm keep_rows keep_elements swiglu add_bias greatest stand_at advance_step \
+             spoil"
         }
         Source::Rotary => "rotate",
         Source::Products => "product_narrowed product_wide product_added product_gated",

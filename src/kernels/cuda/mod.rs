@@ -12,8 +12,8 @@ mod program;
 #[cfg(test)]
 mod tests;
 
-pub use context::{Context, Memory};
-pub use device::{DriverFacts, facts, free_memory, prepare};
+pub use context::{Context, Graph, Memory, WORKSPACE_BYTES};
+pub use device::{DriverFacts, facts, free_memory, open};
 pub use driver::{Obstacle, Version, check};
 pub use launch::{Launch, Span};
 pub use operations::*;

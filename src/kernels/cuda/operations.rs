@@ -164,6 +164,22 @@ pub fn stand_at(start: Span<'_>, position: usize) -> Launch<'_> {
     Launch::new(variant, "stand_at", [1, 1, 1], 32).span(start, 4).number(position)
 }
 
+/// Ends a step: keeps its `picks (n)` u32 as a row of `history (n_positions, n)` u32, that of the
+/// position `start`, which is one of them, and moves `start` on.
+pub fn advance_step<'a>(
+    start: Span<'a>,
+    picks: Span<'a>,
+    history: Span<'a>,
+    (n_positions, n): (usize, usize),
+) -> Launch<'a> {
+    let variant = plain(Source::Rows, FloatFormat::F32);
+    Launch::new(variant, "advance_step", [1, 1, 1], 128)
+        .span(start, 4)
+        .span(picks, n * 4)
+        .span(history, n_positions * n * 4)
+        .number(n)
+}
+
 /// Makes positions of a `cache (blocks, n_positions, width)` not a number.
 pub fn spoil<'a>(
     format: FloatFormat,

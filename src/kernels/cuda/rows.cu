@@ -100,6 +100,17 @@ extern "C" __global__ void stand_at(int* start, int position) {
     if (threadIdx.x == 0) *start = position;
 }
 
+// Ends a step that began at *start: keeps its picks (n) as that row of history (…, n), and goes on to
+// the next position. One block.
+extern "C" __global__ void advance_step(int* start, const unsigned int* picks, unsigned int* history,
+                                   int n) {
+    int at = *start;
+    for (int i = threadIdx.x; i < n; i += blockDim.x) history[(size_t)at * n + i] = picks[i];
+    // Nobody reads the position any more.
+    __syncthreads();
+    if (threadIdx.x == 0) *start = at + 1;
+}
+
 // Makes positions `from..to` of a cache (blocks, n_positions, width) not a number.
 extern "C" __global__ void spoil(Element* cache, int n_positions, int width, int from, int to) {
     Element* rows = cache + ((size_t)blockIdx.x * n_positions + from) * width;

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io::Write;
+use std::sync::{Arc, PoisonError};
 
 use half::{bf16, f16};
 
@@ -11,6 +12,7 @@ use super::launch::{Launch, Span};
 use super::operations::*;
 use super::program::HeadShape;
 use super::{device, driver, emulator};
+use crate::kernels::DEVICE_TURN;
 use crate::kernels::linear::FloatFormat;
 
 const FORMATS: [FloatFormat; 3] = [FloatFormat::F32, FloatFormat::F16, FloatFormat::Bf16];
@@ -18,7 +20,7 @@ const FORMATS: [FloatFormat; 3] = [FloatFormat::F32, FloatFormat::F16, FloatForm
 /// What runs kernels.
 enum Machine {
     Emulated,
-    Gpu(Context),
+    Gpu(Arc<Context>),
 }
 
 /// Memory of a machine, a multiple of 16 bytes from a multiple of 16 on.
@@ -35,10 +37,8 @@ impl Machine {
             let _ = writeln!(std::io::stderr(), "skipped, no CUDA device: {obstacle:?}");
             return None;
         }
-        let opened = candle_core::CudaDevice::new_with_stream(0).unwrap();
-        device::prepare(&opened).unwrap();
-        let opened = candle_core::Device::Cuda(opened);
-        Context::new(&opened).unwrap().map(Self::Gpu)
+        let opened = device::open(0).unwrap();
+        Context::of(&candle_core::Device::Cuda(opened)).unwrap().map(Self::Gpu)
     }
 
     fn hold(&self, bytes: &[u8]) -> Held {
@@ -283,6 +283,23 @@ fn positions_are_set_and_spoiled(machine: &Machine) {
         for (i, value) in values.iter().enumerate() {
             assert_eq!(value.is_nan(), (1..4).contains(&(i / 8 % 5)), "{i}");
         }
+    }
+}
+
+/// What a replayed step leaves to the next one, whose launches are the same to the bit.
+fn steps_go_on_by_themselves(machine: &Machine) {
+    let (n_positions, n) = (5, 200);
+    let start = machine.words(&[2]);
+    let history = machine.words(&vec![7; n_positions * n]);
+    let mut wanted = vec![7; n_positions * n];
+    for position in 2..4 {
+        let picks: Vec<u32> = (0..n as u32).map(|i| 1000 * position + i).collect();
+        let of_picks = machine.words(&picks);
+        let size = (n_positions, n);
+        machine.run(&advance_step(start.span(), of_picks.span(), history.span(), size));
+        wanted[position as usize * n..][..n].copy_from_slice(&picks);
+        assert_eq!(machine.read_words(&start), [position + 1]);
+        assert_eq!(machine.read_words(&history), wanted);
     }
 }
 
@@ -544,6 +561,7 @@ macro_rules! on_every_machine {
         }
         mod gpu {
             $(#[test] fn $name() {
+                let _turn = super::DEVICE_TURN.lock().unwrap_or_else(super::PoisonError::into_inner);
                 if let Some(machine) = super::Machine::gpu() {
                     super::$name(&machine);
                 }
@@ -560,8 +578,49 @@ on_every_machine!(
     biases_are_added,
     the_greatest_is_the_first_of_equals,
     positions_are_set_and_spoiled,
+    steps_go_on_by_themselves,
     rotate_places_heads,
     products_of_every_kind_and_number_of_rows,
     single_queries_attend_over_splits,
     blocks_of_queries_attend_to_their_past,
 );
+
+mod gpu_graphs {
+    use super::*;
+
+    const SIZE: (usize, usize) = (6, 3);
+
+    fn step(context: &Context, [start, picks, history]: &[Memory; 3]) -> crate::error::Result<()> {
+        context.launch(&advance_step(start.span(), picks.span(), history.span(), SIZE))
+    }
+
+    /// A graph of one step, replayed, does what the step did each time, with launches before and after
+    /// it; and a capture that fails leaves the stream as it was.
+    #[test]
+    fn captured_launches_are_replayed() {
+        let _turn = DEVICE_TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Machine::Gpu(context)) = Machine::gpu() else { return };
+        let of_words = |values: &[u32]| {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let memory = context.allocate(bytes.len()).unwrap();
+            context.upload(&bytes, memory.span()).unwrap();
+            memory
+        };
+        let held = [of_words(&[0]), of_words(&[1, 2, 3]), of_words(&vec![9; SIZE.0 * SIZE.1])];
+        step(&context, &held).unwrap();
+        let error =
+            context.capture((), |_, ()| Err(crate::error::Error::NothingToRun)).unwrap_err();
+        assert!(matches!(error, crate::error::Error::NothingToRun));
+        let mut graph = context.capture(held, step).unwrap();
+        context.launch(&stand_at(graph.of()[0].span(), 2)).unwrap();
+        for _ in 0..3 {
+            graph.replay().unwrap();
+        }
+        let mut bytes = vec![0; SIZE.0 * SIZE.1 * 4];
+        context.download(graph.of()[2].span(), &mut bytes).unwrap();
+        let words: Vec<u32> =
+            bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let wanted = [[1, 2, 3], [9; 3], [1, 2, 3], [1, 2, 3], [1, 2, 3], [9; 3]].concat();
+        assert_eq!(words, wanted);
+    }
+}
