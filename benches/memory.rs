@@ -7,7 +7,7 @@
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use benchinf::case::{DeviceSpec, Kernels};
+use benchinf::case::{CudaGraphs, DeviceSpec, Kernels};
 use benchinf::measure::MonotonicClock;
 use benchinf::model::ModelSpec;
 use benchinf::plan::{Axes, Plan, Resources, Settings};
@@ -63,6 +63,7 @@ fn row(args: &[String]) -> Fallible<()> {
         models: vec![ModelSpec::resolve(model)?],
         dtypes: vec![args.get(1).ok_or("a row needs a dtype")?.parse()?],
         kernels: vec![Kernels::Fused],
+        cuda_graphs: vec![CudaGraphs::Off],
         n_threads: vec![result::physical_cores()],
         n_prompts: vec![number(2)?],
         n_gens: vec![number(3)?],

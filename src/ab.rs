@@ -33,11 +33,12 @@ const TAKEN_FLAGS: [&str; 6] =
     ["--out", "--resume", "--dry-run", "--save-baseline", "--baseline", "--force"];
 
 /// Axes, and the flags of `benchinf run` that name them.
-const AXIS_FLAGS: [(&str, &[&str]); 9] = [
+const AXIS_FLAGS: [(&str, &[&str]); 10] = [
     ("model", &["-m", "--model"]),
     ("dtype", &["--dtype"]),
     ("device", &["--device"]),
     ("kernels", &["--kernels"]),
+    ("cuda_graphs", &["--cuda-graphs"]),
     ("n_threads", &["-t", "--threads"]),
     ("n_prompt", &["-p", "--n-prompt", "--input-len", "--isl", "-pg", "--pg"]),
     ("n_gen", &["-n", "--n-gen", "--output-len", "--osl", "-pg", "--pg"]),

@@ -259,6 +259,33 @@ impl FromStr for Kernels {
     }
 }
 
+/// Whether decode steps are replayed as CUDA graphs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CudaGraphs {
+    /// Captured once, then one call a step.
+    On,
+    /// A call for each kernel.
+    Off,
+}
+
+impl CudaGraphs {
+    /// Both, with their names.
+    pub const NAMES: [(&str, CudaGraphs); 2] = [("on", CudaGraphs::On), ("off", CudaGraphs::Off)];
+
+    /// The name used on the command line and in files.
+    pub fn name(self) -> &'static str {
+        name_in(&CudaGraphs::NAMES, self)
+    }
+}
+
+impl FromStr for CudaGraphs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(&CudaGraphs::NAMES, text)
+    }
+}
+
 /// Where a run computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceSpec {
@@ -385,6 +412,8 @@ pub struct Case {
     pub device: DeviceSpec,
     /// By which code.
     pub kernels: Kernels,
+    /// How decode steps are launched; off where there is nothing to replay.
+    pub cuda_graphs: CudaGraphs,
     /// Processor threads.
     pub n_threads: u32,
     /// What a pass does.
@@ -404,15 +433,33 @@ impl Case {
         }
     }
 
-    /// The axes in one word, unique in a plan. Stock kernels, which were once the only ones, are
-    /// not named in it.
+    /// The axes in one word, unique in a plan. Stock kernels and launches one by one, which were
+    /// once the only ones, are not named in it.
     pub fn id(&self) -> String {
-        let Case { model, dtype, device, kernels, n_threads, test, n_depth, batch_size } = self;
-        let kernels = match kernels {
+        let Case { model, dtype, device, n_threads, test, n_depth, batch_size, .. } = self;
+        let kernels = match self.kernels {
             Kernels::Fused => "fused/",
             Kernels::Stock => "",
         };
-        format!("{model}/{dtype}/{device}/{kernels}t{n_threads}/b{batch_size}/{test}@d{n_depth}")
+        let graphs = match self.cuda_graphs {
+            CudaGraphs::On => "graphs/",
+            CudaGraphs::Off => "",
+        };
+        format!(
+            "{model}/{dtype}/{device}/{kernels}{graphs}t{n_threads}/b{batch_size}/{test}@d{n_depth}"
+        )
+    }
+
+    /// Whether decode steps of it can be replayed as CUDA graphs: those of our own kernels on an
+    /// NVIDIA device, where there are any.
+    pub fn can_replay(&self) -> bool {
+        let has_steps = match self.test {
+            Test::Prefill { .. } => false,
+            Test::Decode { .. } => true,
+            Test::Generate { n_gen, .. } => n_gen > 1,
+        };
+        let is_on_cuda = matches!(self.device, DeviceSpec::Cuda { .. });
+        is_on_cuda && self.kernels == Kernels::Fused && has_steps
     }
 
     /// The format of keys and values.
@@ -447,6 +494,7 @@ mod tests {
             dtype: Dtype::BF16,
             device: DeviceSpec::Cuda { ordinal: 1 },
             kernels: Kernels::Stock,
+            cuda_graphs: CudaGraphs::Off,
             n_threads: 2,
             test: Test::Generate { n_prompt: 512, n_gen: 128 },
             n_depth: 4096,
@@ -456,6 +504,13 @@ mod tests {
         assert_eq!(case.id(), "tiny/bf16/cuda:1/t2/b3/pp512+tg128@d4096");
         let fused = Case { kernels: Kernels::Fused, ..case.clone() };
         assert_eq!(fused.id(), "tiny/bf16/cuda:1/fused/t2/b3/pp512+tg128@d4096");
+        let replayed = Case { cuda_graphs: CudaGraphs::On, ..fused.clone() };
+        assert_eq!(replayed.id(), "tiny/bf16/cuda:1/fused/graphs/t2/b3/pp512+tg128@d4096");
+        let prefill = Test::Prefill { n_prompt: 9 };
+        assert!(fused.can_replay() && !case.can_replay());
+        assert!(!Case { device: DeviceSpec::Cpu, ..fused.clone() }.can_replay());
+        assert!(!Case { test: prefill, ..fused.clone() }.can_replay());
+        assert!(!Case { test: Test::Generate { n_prompt: 9, n_gen: 1 }, ..fused }.can_replay());
         assert_eq!(case.n_positions(), 4096 + 512 + 127);
         assert_eq!(case.tokens_per_pass(), 3 * (512 + 128));
         let (n_prompt, n_gen, batch_size) = (u32::MAX, u32::MAX, u32::MAX);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::case::{Case, DeviceSpec, Dtype, Kernels, Operands, Placement, Test};
+use crate::case::{Case, CudaGraphs, DeviceSpec, Dtype, Kernels, Operands, Placement, Test};
 use crate::error::{Error, Result};
 use crate::measure::Limits;
 use crate::model::{DecoderConfig, ModelSpec, cost};
@@ -18,6 +18,8 @@ pub struct Axes {
     pub dtypes: Vec<Dtype>,
     /// The code that computes.
     pub kernels: Vec<Kernels>,
+    /// How decode steps are launched where they can be replayed; no matter for other cases.
+    pub cuda_graphs: Vec<CudaGraphs>,
     /// Processor threads.
     pub n_threads: Vec<u32>,
     /// Prompt lengths of prefill tests.
@@ -42,6 +44,7 @@ impl Axes {
             self.models.len(),
             self.dtypes.len(),
             self.kernels.len(),
+            self.cuda_graphs.len(),
             self.n_threads.len(),
             self.n_depths.len(),
             self.batch_sizes.len(),
@@ -410,21 +413,26 @@ fn multiply(axes: &Axes, models: &[ModelSpec], device: DeviceSpec) -> Vec<Planne
     let mut seen = HashSet::new();
     for (model_idx, model) in models.iter().enumerate() {
         let codes = axes.dtypes.iter().flat_map(|&d| axes.kernels.iter().map(move |&k| (d, k)));
-        for (dtype, kernels) in codes {
+        let codes = codes.flat_map(|code| axes.cuda_graphs.iter().map(move |&g| (code, g)));
+        for ((dtype, kernels), cuda_graphs) in codes {
             for &n_threads in &axes.n_threads {
                 for &batch_size in &axes.batch_sizes {
                     for &n_depth in &axes.n_depths {
                         for &test in &tests {
-                            let case = Case {
+                            let mut case = Case {
                                 model: model.label.clone(),
                                 dtype,
                                 device,
                                 kernels,
+                                cuda_graphs,
                                 n_threads,
                                 test,
                                 n_depth,
                                 batch_size,
                             };
+                            if !case.can_replay() {
+                                case.cuda_graphs = CudaGraphs::Off;
+                            }
                             if seen.insert(case.clone()) {
                                 cases.push(PlannedCase { case, model_idx, skip: None });
                             }
@@ -532,11 +540,15 @@ fn case_need(model: &ModelSpec, case: &Case) -> MemoryNeed {
     // A depth is filled, and generated tokens are checked, in chunks.
     let n_chunk = case.n_depth.max(case.test.n_gen()).min(cost::FILL_CHUNK);
     let n_tokens = case.test.n_prompt().max(n_chunk).max(1);
-    let activation_bytes = match case.kernels {
-        Kernels::Fused => cost::fused_activation_bytes(config, batch, case.n_positions(), n_tokens),
-        Kernels::Stock => {
-            cost::activation_bytes(config, dtype, batch, case.n_positions(), n_tokens)
+    let n_positions = case.n_positions();
+    let activation_bytes = match (case.kernels, case.device) {
+        (Kernels::Fused, DeviceSpec::Cpu) => {
+            cost::fused_activation_bytes(config, batch, n_positions, n_tokens)
         }
+        (Kernels::Fused, DeviceSpec::Cuda { .. }) => {
+            cost::fused_cuda_activation_bytes(config, dtype, batch, n_positions, n_tokens)
+        }
+        (Kernels::Stock, _) => cost::activation_bytes(config, dtype, batch, n_positions, n_tokens),
     };
     MemoryNeed {
         weights: cost::weight_bytes(config, dtype),
@@ -591,6 +603,7 @@ mod tests {
             models: vec![ModelSpec::resolve(model).unwrap()],
             dtypes: vec![Dtype::F32],
             kernels: vec![Kernels::Stock],
+            cuda_graphs: vec![CudaGraphs::Off],
             n_threads: vec![2],
             n_prompts: vec![512],
             n_gens: vec![128],
@@ -761,6 +774,30 @@ mod tests {
         assert!(plan(Kernels::Stock, Dtype::Q8_0).is_ok());
         let fused = plan(Kernels::Fused, Dtype::BF16).unwrap();
         assert_eq!(fused.cases[0].case.id(), "tiny/bf16/cuda:0/fused/t2/b1/pp512@d0");
+    }
+
+    #[test]
+    fn steps_are_replayed_where_there_are_any() {
+        let kernels = vec![Kernels::Fused, Kernels::Stock];
+        let cuda_graphs = vec![CudaGraphs::On, CudaGraphs::Off];
+        let ids = |device| -> Vec<String> {
+            let axes =
+                Axes { kernels: kernels.clone(), cuda_graphs: cuda_graphs.clone(), ..axes("tiny") };
+            let plan = Plan::new(axes, Settings { device, ..settings() }, free(None)).unwrap();
+            let ids = plan.cases.iter().map(|planned| planned.case.id());
+            ids.map(|id| id.replacen("tiny/f32/", "", 1)).collect()
+        };
+        assert_eq!(
+            ids(DeviceSpec::Cuda { ordinal: 0 }),
+            [
+                "cuda:0/fused/t2/b1/pp512@d0",
+                "cuda:0/fused/graphs/t2/b1/tg128@d0",
+                "cuda:0/fused/t2/b1/tg128@d0",
+                "cuda:0/t2/b1/pp512@d0",
+                "cuda:0/t2/b1/tg128@d0",
+            ]
+        );
+        assert_eq!(ids(DeviceSpec::Cpu).len(), 4);
     }
 
     #[test]

@@ -554,6 +554,10 @@ fn axes_of_case(axes: &AxesFile, beside: Beside) -> Axes {
         ("kernels", axes.kernels_name().to_owned()),
         ("n_threads", axes.n_threads.to_string()),
     ]);
+    // Of a processor it is no axis that another tool could tell.
+    if beside == Beside::Nothing || axes.cuda_graphs.is_some() {
+        all.extend(named([("cuda_graphs", axes.cuda_graphs_name().to_owned())]));
+    }
     match beside {
         Beside::Nothing => all.extend(named([
             ("n_prompt", axes.n_prompt.to_string()),

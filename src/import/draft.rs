@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::{Case, DeviceSpec, Dtype, Kernels, Test};
+use crate::case::{Case, CudaGraphs, DeviceSpec, Dtype, Kernels, Test};
 use crate::import::{Problem, Read};
 use crate::model::{ModelSpec, cost};
 use crate::result::imported::{
@@ -122,6 +122,7 @@ fn count_work(
         dtype: dtype.unwrap_or(Dtype::F32),
         device: DeviceSpec::Cpu,
         kernels: Kernels::Stock,
+        cuda_graphs: CudaGraphs::Off,
         n_threads: axes.n_threads.unwrap_or(1),
         test,
         n_depth: axes.n_depth.unwrap_or(0),

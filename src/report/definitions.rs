@@ -475,6 +475,11 @@ pub(super) const COLUMNS: &[Definition] = &[
     column(&["model"], "name of the model (-m)"),
     column(&["dtype"], "format of weights and activations (--dtype)"),
     column(&["kernels"], "whose operations ran: our own (fused) or candle's (stock) (--kernels)"),
+    column(
+        &["cuda_graphs", "graphs"],
+        "whether decode steps were replayed as CUDA graphs (on) or launched kernel by kernel (off); \
+         absent where there is no choice (--cuda-graphs)",
+    ),
     column(&["kernel"], "instruction set that our own kernels used"),
     column(&["batch_size", "batch"], "sequences that a pass computes together (-b)"),
     column(
@@ -490,6 +495,16 @@ pub(super) const COLUMNS: &[Definition] = &[
     column(
         &["bound"],
         "compute or memory: the measured ceiling that the case is nearest to; empty where that is not known",
+    ),
+    column(
+        &["launch_share"],
+        "share of the time of all rounds, by the host's clock, in which the host gave work out to the \
+         device: overhead that a faster device would not shorten; absent on a processor",
+    ),
+    column(
+        &["device_share"],
+        "share of that time which the work took by the device's own clock (CUDA events), gaps between \
+         launches included; the rest is the way to the device and back; absent on a processor",
     ),
     column(&["ceiling"], "id of the ceiling whose share ceiling_share is"),
     column(

@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::report::{Integrity, Source};
 use crate::result::ResultFile;
 use crate::result::file::{
-    BoundFile, CaseFile, CeilingFile, ClaimsFile, DtypeFile, LatencyFile, OutcomeFile, ProbeFile,
-    ProvisoFile, QuantityFile, RooflineFile, RoundFile, UnitFile, WeightsFile,
+    BoundFile, CaseFile, CeilingFile, ClaimsFile, CudaGraphsFile, DtypeFile, LatencyFile,
+    OutcomeFile, ProbeFile, ProvisoFile, QuantityFile, RooflineFile, RoundFile, UnitFile,
+    WeightsFile,
 };
 use crate::stats;
 
@@ -54,6 +55,8 @@ struct Row {
     model: String,
     dtype: DtypeFile,
     kernels: &'static str,
+    /// Absent where there is no choice.
+    cuda_graphs: Option<CudaGraphsFile>,
     batch_size: u32,
     test: String,
     outcome: &'static str,
@@ -69,6 +72,10 @@ struct Row {
     ceiling: Option<String>,
     /// Share of that ceiling, 0 to 1; absent above it, where the ceiling is under-measured.
     ceiling_share: Option<f64>,
+    /// Share of the time in which the host gave work out to a device.
+    launch_share: Option<f64>,
+    /// Share of the time that the device says it took.
+    device_share: Option<f64>,
     median_ts: Option<f64>,
     median_ts_lower: Option<f64>,
     median_ts_upper: Option<f64>,
@@ -274,6 +281,7 @@ fn row(source: &Source, case: &CaseFile) -> Row {
         latency(name).and_then(|l: &LatencyFile| l.percentiles_ns.get(key)).map(|&ns| ms(ns as f64))
     };
     let roofline = case.roofline.as_ref();
+    let shares = case.launch_and_device_shares();
     let throughput = case.throughput.as_ref();
     let interval = throughput.and_then(|t| t.interval.as_ref());
     let existence = || case.claims.iter().filter(|_| is_intact).flat_map(|claims| claims.proofs());
@@ -323,6 +331,7 @@ fn row(source: &Source, case: &CaseFile) -> Row {
         model: axes.model.clone(),
         dtype: axes.dtype.clone(),
         kernels: axes.kernels_name(),
+        cuda_graphs: axes.cuda_graphs,
         batch_size: axes.batch_size,
         test: axes.test.clone(),
         outcome,
@@ -338,6 +347,8 @@ fn row(source: &Source, case: &CaseFile) -> Row {
         bytes_per_s: roofline.map(|r| r.bytes_per_s),
         ceiling: roofline.and_then(ceiling_of),
         ceiling_share: roofline.and_then(|r| r.ceiling_share).filter(|share| *share <= 1.0),
+        launch_share: shares.map(|(launch, _)| launch),
+        device_share: shares.map(|(_, device)| device),
         median_ts: throughput.map(|t| t.median_tokens_per_s),
         median_ts_lower: interval.map(|interval| interval.lower),
         median_ts_upper: interval.map(|interval| interval.upper),

@@ -7,8 +7,8 @@ use crate::classify::summary::{RunTier, tiers_of_run};
 use crate::report::{Integrity, Source};
 use crate::result::ResultFile;
 use crate::result::file::{
-    CaseFile, CeilingFile, GpuFile, LatencyFile, OutcomeFile, ProvisoFile, QuantityFile, RunEnd,
-    WarningFile,
+    AxesFile, CaseFile, CeilingFile, CudaGraphsFile, GpuFile, LatencyFile, OutcomeFile,
+    ProvisoFile, QuantityFile, RunEnd, WarningFile,
 };
 use crate::units::{bytes_per_s_text, count_text, duration_text, flops_per_s_text, significant};
 
@@ -253,6 +253,22 @@ fn gpu_line(gpu: &GpuFile) -> String {
     )
 }
 
+/// How much of the time went into giving work out to a device.
+fn launches(result: &ResultFile) -> Vec<String> {
+    let told =
+        result.cases.iter().filter_map(|case| Some((case, case.launch_and_device_shares()?)));
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    told.map(|(case, (launch, device))| {
+        format!(
+            "{}: the host gave work out for {} of the time, and by its own clock the device took {}.",
+            plain(&case_name(result, case)),
+            percent(launch),
+            percent(device)
+        )
+    })
+    .collect()
+}
+
 /// Everything that changes what the figures mean.
 fn remarks(source: &Source) -> Vec<String> {
     let result = source.result;
@@ -275,6 +291,7 @@ fn remarks(source: &Source) -> Vec<String> {
             "`> max`: too few values (n) to bound that percentile with 95 % confidence.".into(),
         );
     }
+    remarks.extend(launches(result));
     remarks.extend(warnings(result));
     if result.tool.debug_build {
         remarks.push(
@@ -308,7 +325,7 @@ fn throughput_table(result: &ResultFile) -> String {
                 model.map_or_else(String::new, |model| count_text(model.n_params)),
                 axes.dtype.to_string(),
                 axes.device.clone(),
-                axes.kernels_name().into(),
+                code_name(axes),
                 axes.n_threads.to_string(),
                 axes.batch_size.to_string(),
                 axes.test.clone(),
@@ -376,14 +393,21 @@ fn latency_table(result: &ResultFile) -> String {
     table.to_string()
 }
 
+/// What computed, and whether its steps were replayed.
+fn code_name(axes: &AxesFile) -> String {
+    match axes.cuda_graphs {
+        Some(CudaGraphsFile::On) => format!("{}+graphs", axes.kernels_name()),
+        Some(CudaGraphsFile::Off) | None => axes.kernels_name().to_owned(),
+    }
+}
+
 /// The axes of a case that tell it from the others.
 fn case_name(result: &ResultFile, case: &CaseFile) -> String {
     let axes = &case.axes;
     let mut name = format!("{} b{} {} t{}", axes.dtype, axes.batch_size, axes.test, axes.n_threads);
-    let all_alike =
-        result.cases.iter().all(|other| other.axes.kernels_name() == axes.kernels_name());
+    let all_alike = result.cases.iter().all(|other| code_name(&other.axes) == code_name(axes));
     if !all_alike {
-        name = format!("{} {name}", axes.kernels_name());
+        name = format!("{} {name}", code_name(axes));
     }
     if result.plan.models.len() > 1 {
         name = format!("{} {name}", axes.model);

@@ -1,6 +1,6 @@
 //! From live values to the wire format and back.
 
-use crate::case::{Case, Kernels, Placement, Test};
+use crate::case::{Case, CudaGraphs, DeviceSpec, Kernels, Placement, Test};
 use crate::histogram;
 use crate::measure::{Checks, Limits, Recorder, Round, StopReason, WarmUp};
 use crate::model::cost;
@@ -59,6 +59,11 @@ pub fn axes_file(case: &Case) -> AxesFile {
             Kernels::Fused => KernelsFile::Fused,
             Kernels::Stock => KernelsFile::Stock,
         }),
+        cuda_graphs: match (case.device, case.cuda_graphs) {
+            (DeviceSpec::Cpu, _) => None,
+            (DeviceSpec::Cuda { .. }, CudaGraphs::On) => Some(CudaGraphsFile::On),
+            (DeviceSpec::Cuda { .. }, CudaGraphs::Off) => Some(CudaGraphsFile::Off),
+        },
         n_threads: case.n_threads,
         test: case.test_name(),
         n_prompt: case.test.n_prompt(),
@@ -79,7 +84,7 @@ pub fn case_of(axes: &AxesFile) -> Result<Case, String> {
         (0, n_gen) => Test::Decode { n_gen },
         (n_prompt, n_gen) => Test::Generate { n_prompt, n_gen },
     };
-    Ok(Case {
+    let case = Case {
         model: axes.model.clone(),
         dtype: axes.dtype.live()?,
         device: axes.device.parse()?,
@@ -87,11 +92,19 @@ pub fn case_of(axes: &AxesFile) -> Result<Case, String> {
             Some(KernelsFile::Fused) => Kernels::Fused,
             Some(KernelsFile::Stock) | None => Kernels::Stock,
         },
+        cuda_graphs: match axes.cuda_graphs {
+            Some(CudaGraphsFile::On) => CudaGraphs::On,
+            Some(CudaGraphsFile::Off) | None => CudaGraphs::Off,
+        },
         n_threads: axes.n_threads,
         test,
         n_depth: axes.n_depth,
         batch_size: axes.batch_size,
-    })
+    };
+    match case.cuda_graphs == CudaGraphs::On && !case.can_replay() {
+        true => Err("its axes name CUDA graphs where there are none to replay".into()),
+        false => Ok(case),
+    }
 }
 
 /// A ceiling that has not been measured yet.
@@ -147,6 +160,10 @@ pub fn round_file(round: &Round, conditions: Option<ConditionsFile>) -> RoundFil
         stop: stop(round.stop),
         min_pass_idx: Some(round.min_pass_idx),
         block_pass_ns: round.block_pass_ns.clone(),
+        device_time: round.device.map(|device| DeviceTimeFile {
+            launch_ns: device.launch_ns,
+            device_ns: device.device_ns,
+        }),
         conditions,
         ttft_total_ns: None,
         run_idx: 0,

@@ -417,6 +417,10 @@ pub struct AxesFile {
     /// a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernels: Option<KernelsFile>,
+    /// How decode steps were launched on an NVIDIA device; absent elsewhere, and in files of the time
+    /// before there was a choice, which is `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuda_graphs: Option<CudaGraphsFile>,
     /// Processor threads.
     pub n_threads: u32,
     /// llama-bench's name of the test, with its depth.
@@ -441,7 +445,25 @@ pub enum KernelsFile {
     Stock,
 }
 
+/// How decode steps were launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CudaGraphsFile {
+    /// As CUDA graphs: captured once, then one call a step.
+    On,
+    /// By a call for each kernel.
+    Off,
+}
+
 impl AxesFile {
+    /// How decode steps were launched.
+    pub fn cuda_graphs_name(&self) -> &'static str {
+        match self.cuda_graphs {
+            Some(CudaGraphsFile::On) => "on",
+            Some(CudaGraphsFile::Off) | None => "off",
+        }
+    }
+
     /// The name of the code that computed.
     pub fn kernels_name(&self) -> &'static str {
         match self.kernels {
@@ -543,12 +565,41 @@ pub struct RoundFile {
     /// files of the time before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttft_total_ns: Option<u64>,
+    /// What a device's own clock says, beside the host's that all other times are of; absent where
+    /// the device is the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_time: Option<DeviceTimeFile>,
     /// What the machine did meanwhile.
     #[serde(default)]
     pub conditions: Option<ConditionsFile>,
     /// Index into `run.merged`; 0 in the file of one run.
     #[serde(default)]
     pub run_idx: u32,
+}
+
+/// A round beside the host's clock. Each is a sum over its iterations, which `total_ns` contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceTimeFile {
+    /// Time of the host until each iteration was given out to the device.
+    pub launch_ns: u64,
+    /// Time by CUDA events, from the device's coming to the first launch of each iteration to the
+    /// end of its last, with gaps between launches if there were any.
+    pub device_ns: u64,
+}
+
+impl CaseFile {
+    /// Shares of the time of all rounds, by the host's clock, that the host spent on giving work out
+    /// and that the device says it took; absent where it has no clock of its own.
+    pub fn launch_and_device_shares(&self) -> Option<(f64, f64)> {
+        let (mut launch_ns, mut device_ns, mut total_ns) = (0.0, 0.0, 0.0);
+        for round in &self.rounds {
+            let device = round.device_time?;
+            launch_ns += device.launch_ns as f64;
+            device_ns += device.device_ns as f64;
+            total_ns += round.total_ns as f64;
+        }
+        (total_ns > 0.0).then(|| (launch_ns / total_ns, device_ns / total_ns))
+    }
 }
 
 /// Tokens per second over rounds.

@@ -107,6 +107,9 @@ pub(super) fn check_rounds(rounds: &[RoundFile], iterations_per_pass: Option<u64
         if round.ttft_total_ns.is_some_and(|ns| ns > round.total_ns) {
             return Err("first tokens of a round took longer than the whole of it".into());
         }
+        if round.device_time.is_some_and(|device| device.launch_ns > round.total_ns) {
+            return Err("giving the work of a round out took longer than the whole of it".into());
+        }
         if round.min_pass_idx.is_some_and(|idx| idx >= round.passes) {
             return Err("the fastest pass of a round is not one of its passes".into());
         }

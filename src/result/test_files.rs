@@ -14,6 +14,7 @@ pub(super) fn round(min_pass_ns: u64, min_pass_idx: u64) -> RoundFile {
         stop: StopFile::MinimaMet,
         min_pass_idx: Some(min_pass_idx),
         block_pass_ns: vec![],
+        device_time: None,
         conditions: None,
         ttft_total_ns: None,
         run_idx: 0,

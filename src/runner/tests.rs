@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::case::{DeviceSpec, Kernels, Operands, Placement};
+use crate::case::{CudaGraphs, DeviceSpec, Kernels, Operands, Placement};
 use crate::kernels::Instructions;
 use crate::measure::ManualClock;
 use crate::model::ModelSpec;
@@ -32,6 +32,7 @@ fn plan_of(n_prompts: &[u32], n_gens: &[u32], settings: Settings) -> Plan {
         models: vec![ModelSpec::resolve("tiny").unwrap()],
         dtypes: vec![Dtype::F32],
         kernels: vec![Kernels::Fused],
+        cuda_graphs: vec![CudaGraphs::Off],
         n_threads: vec![1],
         n_prompts: n_prompts.to_vec(),
         n_gens: n_gens.to_vec(),
@@ -230,6 +231,7 @@ fn probes_take_turns_with_cases_and_prove_what_they_did() {
         models: plan.models.clone(),
         dtypes: vec![Dtype::F32, Dtype::BF16],
         kernels: vec![Kernels::Fused],
+        cuda_graphs: vec![CudaGraphs::Off],
         n_threads: vec![2],
         n_prompts: vec![2],
         n_gens: vec![],

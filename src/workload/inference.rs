@@ -3,8 +3,8 @@
 use candle_core::{DType, Tensor};
 
 use super::TokenStream;
-use crate::case::{Case, Dtype, Test};
-use crate::device::Device;
+use crate::case::{Case, CudaGraphs, Dtype, Test};
+use crate::device::{Device, Events};
 use crate::error::{Error, Result};
 use crate::measure::{Check, Reference, Workload};
 use crate::model::cost::FILL_CHUNK;
@@ -65,11 +65,15 @@ pub struct Inference<'a> {
     session: &'a mut Session,
     device: &'a Device,
     test: Test,
+    cuda_graphs: CudaGraphs,
     n_depth: usize,
     /// `(batch, n_prompt)`; for decoding, the `(batch, 1)` tokens that the first step consumes.
     first: Tensor,
     /// What the next iteration consumes.
     next: Tensor,
+    /// The device's own clock, and iterations of this pass that were marked on it.
+    events: Option<Events>,
+    n_marked: usize,
     /// The greedy picks of this pass, `(batch, 1)` each.
     picks: Vec<Tensor>,
     /// What the passes are held against, once it has been computed.
@@ -120,14 +124,18 @@ impl<'a> Inference<'a> {
             .map_err(Error::engine("uploading the prompt"))?;
         let next = first.clone();
         let test = case.test;
+        let events = device.events(test.forward_passes() as usize)?;
         Ok(Some(Self {
             decoder,
             session,
             device,
             test,
+            cuda_graphs: case.cuda_graphs,
             n_depth,
             first,
             next,
+            events,
+            n_marked: 0,
             picks: Vec::new(),
             expected,
             logits: None,
@@ -194,7 +202,24 @@ impl<'a> Inference<'a> {
         Ok((last.flatten_all()?.to_vec1()?, consumed))
     }
 
+    /// Captures a decode step if there is none for this cache, which a longer pass than ever before
+    /// takes away.
+    fn capture_step(&mut self) -> Result<()> {
+        let token = self.first.narrow(1, 0, 1).and_then(|token| token.contiguous());
+        let token = token.map_err(Error::engine("preparing a decode step"))?;
+        let n_tokens = self.first.dims()[1];
+        self.decoder.capture_step(&token, n_tokens, &mut self.session.cache)
+    }
+
     fn forward_and_pick(&mut self) -> Result<()> {
+        let is_prompt = self.test.n_prompt() > 0 && self.picks.is_empty();
+        if self.cuda_graphs == CudaGraphs::On && !is_prompt {
+            let step = self.decoder.step(&self.next, &mut self.session.cache)?;
+            self.next = step.pick;
+            self.picks.push(self.next.clone());
+            self.logits = Some(step.logits);
+            return Ok(());
+        }
         let logits = self.decoder.forward(&self.next, &mut self.session.cache)?;
         if !matches!(self.test, Test::Prefill { .. }) {
             self.next = self.decoder.pick(&logits)?; // (batch, 1)
@@ -244,16 +269,36 @@ impl Workload for Inference<'_> {
     fn reset(&mut self) -> Result<()> {
         // Keys and values of the pass before are what this one must write anew.
         self.session.cache.forget_from(self.n_depth)?;
+        if self.cuda_graphs == CudaGraphs::On {
+            self.capture_step()?;
+        }
         self.next = self.first.clone();
         self.picks.clear();
         self.logits = None;
+        self.n_marked = 0;
         // None of that is left for the device to do when the clock starts.
         self.device.synchronize()
     }
 
     fn iterate(&mut self) -> Result<()> {
+        let idx = self.n_marked;
+        self.events.as_ref().map_or(Ok(()), |events| events.begin(idx))?;
         self.forward_and_pick()?;
+        self.events.as_ref().map_or(Ok(()), |events| events.end(idx))?;
+        self.n_marked += 1;
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<()> {
         self.device.synchronize()
+    }
+
+    fn has_device_clock(&self) -> bool {
+        self.events.is_some()
+    }
+
+    fn device_pass_ns(&mut self) -> Result<Option<u64>> {
+        self.events.as_ref().map(Events::total_ns).transpose()
     }
 
     fn check(&mut self) -> Result<Check> {
@@ -315,52 +360,91 @@ fn tolerance(dtype: Dtype) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::{DeviceSpec, Kernels};
+    use crate::model::ModelSpec;
+    use crate::model::weights::Weights;
+
+    crate::device::on_every_device!(passes_stand_their_check_by_every_code_and_way_to_launch);
+
+    /// Decoders of `tiny` with either code, on the same weights.
+    fn decoders(device: &Device) -> [(Kernels, Decoder); 2] {
+        let spec = ModelSpec::resolve("tiny").unwrap();
+        let weights = Weights::open(&spec, 0, Dtype::F32, device.engine()).unwrap();
+        [Kernels::Fused, Kernels::Stock]
+            .map(|kernels| (kernels, Decoder::new(kernels, &spec.config, &weights, 32).unwrap()))
+    }
+
+    fn case(device: DeviceSpec, kernels: Kernels, cuda_graphs: CudaGraphs, test: Test) -> Case {
+        Case {
+            model: "tiny".into(),
+            dtype: Dtype::F32,
+            device,
+            kernels,
+            cuda_graphs,
+            n_threads: 1,
+            test,
+            n_depth: 3,
+            batch_size: 2,
+        }
+    }
+
+    const TESTS: [Test; 3] = [
+        Test::Prefill { n_prompt: 8 },
+        Test::Decode { n_gen: 6 },
+        Test::Generate { n_prompt: 5, n_gen: 4 },
+    ];
+
+    fn pass(workload: &mut Inference) -> Result<Check> {
+        workload.reset()?;
+        for _ in 0..workload.iterations_per_pass() {
+            workload.iterate()?;
+            workload.wait()?;
+        }
+        workload.check().and_then(Check::passed)
+    }
+
+    /// One session after another, as a run has them: a graph that was captured must stand a longer
+    /// pass in between, and passes launched kernel by kernel.
+    fn passes_stand_their_check_by_every_code_and_way_to_launch(device: &Device, spec: DeviceSpec) {
+        for (kernels, decoder) in &decoders(device) {
+            let mut session = Session::new(decoder, 2, 32).unwrap();
+            let of_all = [CudaGraphs::On, CudaGraphs::Off, CudaGraphs::On].into_iter();
+            for (graphs, test) in of_all.flat_map(|graphs| TESTS.map(|test| (graphs, test))) {
+                let mut case = case(spec, *kernels, graphs, test);
+                if !case.can_replay() {
+                    case.cuda_graphs = CudaGraphs::Off;
+                }
+                let workload =
+                    Inference::new(&case, 0, decoder, &mut session, device, None, &|| false);
+                let mut workload = workload.unwrap().unwrap();
+                for _ in 0..3 {
+                    pass(&mut workload).unwrap_or_else(|e| panic!("{}: {e}", case.id()));
+                    let device_ns = workload.device_pass_ns().unwrap();
+                    assert_eq!(device_ns.is_some(), spec != DeviceSpec::Cpu);
+                    assert!(device_ns.is_none_or(|ns| ns > 0), "{}", case.id());
+                }
+            }
+        }
+    }
 
     /// A pass after which the cache holds the right keys and values must not make a later one look
     /// right that writes none.
     #[test]
     fn a_pass_that_writes_no_keys_and_values_is_found_out() {
-        use crate::case::{DeviceSpec, Kernels};
-        use crate::model::ModelSpec;
-        use crate::model::weights::Weights;
-
-        let spec = ModelSpec::resolve("tiny").unwrap();
         let device = Device::open(DeviceSpec::Cpu).unwrap();
-        let weights = Weights::open(&spec, 0, Dtype::F32, device.engine()).unwrap();
-        let tests = [
-            Test::Prefill { n_prompt: 8 },
-            Test::Decode { n_gen: 6 },
-            Test::Generate { n_prompt: 5, n_gen: 4 },
-        ];
-        let of_all = [Kernels::Fused, Kernels::Stock].into_iter();
-        for (kernels, test) in of_all.flat_map(|kernels| tests.map(|test| (kernels, test))) {
-            let decoder = Decoder::new(kernels, &spec.config, &weights, 32).unwrap();
-            let case = Case {
-                model: "tiny".into(),
-                dtype: Dtype::F32,
-                device: DeviceSpec::Cpu,
-                kernels,
-                n_threads: 1,
-                test,
-                n_depth: 3,
-                batch_size: 2,
-            };
-            let mut session = Session::new(&decoder, 2, 32).unwrap();
-            let workload =
-                Inference::new(&case, 0, &decoder, &mut session, &device, None, &|| false);
-            let mut workload = workload.unwrap().unwrap();
-            let pass = |workload: &mut Inference| {
-                workload.reset().unwrap();
-                for _ in 0..workload.iterations_per_pass() {
-                    workload.iterate().unwrap();
+        for (kernels, decoder) in &decoders(&device) {
+            for test in TESTS {
+                let case = case(DeviceSpec::Cpu, *kernels, CudaGraphs::Off, test);
+                let mut session = Session::new(decoder, 2, 32).unwrap();
+                let workload =
+                    Inference::new(&case, 0, decoder, &mut session, &device, None, &|| false);
+                let mut workload = workload.unwrap().unwrap();
+                for _ in 0..2 {
+                    pass(&mut workload).unwrap();
                 }
-                workload.check().and_then(Check::passed)
-            };
-            for _ in 0..2 {
-                pass(&mut workload).unwrap();
+                workload.session.cache.ignore_writes();
+                assert!(pass(&mut workload).is_err(), "{kernels} {test:?}");
             }
-            workload.session.cache.ignore_writes();
-            assert!(pass(&mut workload).is_err(), "{kernels} {test:?}");
         }
     }
 

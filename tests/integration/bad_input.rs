@@ -47,6 +47,8 @@ fn command_lines() {
         ("-m tiny -pg 0,4", "-pg 0,4: a request has at least 1 prompt token"),
         ("-m tiny --dtype q5", "`q5` is not one of f32, f16, bf16, q8_0, q4_k"),
         ("-m tiny --device tpu", "`tpu` is not one of cpu, cuda, cuda:N"),
+        ("-m tiny --cuda-graphs maybe", "`maybe` is not one of on, off"),
+        ("-m tiny --cuda-graphs on", "--cuda-graphs on: a processor has no CUDA graphs"),
         ("-m tiny --min-time 5x", "`5x` is not a time"),
         ("-m tiny --frobnicate", "unexpected argument"),
         ("logits -m tiny --tokens 1,512", "id 512 is not below the vocabulary size 512"),

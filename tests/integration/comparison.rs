@@ -1,6 +1,8 @@
 //! What `benchinf compare` says of two sides, and when it says nothing.
 
-use benchinf::result::file::{AxesFile, DtypeFile, KernelsFile, OutcomeFile, ResultFile, RunEnd};
+use benchinf::result::file::{
+    AxesFile, CudaGraphsFile, DtypeFile, KernelsFile, OutcomeFile, ResultFile, RunEnd,
+};
 use serde_json::Value;
 
 use crate::made::{Made, around};
@@ -145,6 +147,70 @@ fn the_committed_schema_is_the_one_of_this_build() {
         "docs/comparison.schema.json is old: write it anew with `benchinf schema comparison > \
          docs/comparison.schema.json`"
     );
+}
+
+/// Steps that were replayed are other cases than steps launched kernel by kernel, wherever cases are
+/// named; and what the device's own clock says stands beside them.
+#[test]
+fn graphs_are_an_axis() {
+    let sandbox = Sandbox::new();
+    let of = |graphs| AxesFile {
+        device: "cuda:0".into(),
+        kernels: Some(KernelsFile::Fused),
+        cuda_graphs: Some(graphs),
+        ..Made::new("x").axes(1)
+    };
+    let side = |run: &str, all: &[CudaGraphsFile], seed: usize, launch: f64| {
+        let made = Made::new(run).edit(|file| file.plan.device = "cuda:0".into());
+        let made = made.device_shares(launch, 0.75);
+        let made = all.iter().fold(made, |m, graphs| m.case(of(*graphs), &around(MS, 8, seed)));
+        write(&sandbox, &format!("{run}.json"), &made.text());
+    };
+    let (on, off) = (CudaGraphsFile::On, CudaGraphsFile::Off);
+    side("on", &[on], 0, 0.03125);
+    side("off", &[off], 1, 0.5);
+    side("both", &[on, off], 3, 0.25);
+    // A file of the time before there was a choice.
+    side("old", &[off], 2, 0.5);
+    let old = std::fs::read_to_string(sandbox.path("old.json")).unwrap();
+    let without = old.replacen("\"cuda_graphs\": \"off\", ", "", 1);
+    assert!(!without.contains("cuda_graphs"), "{without}");
+    write(&sandbox, "old.json", &without);
+
+    let answer = compare(&sandbox, "old.json --with off.json -o json");
+    assert_eq!(answer.verdicts().len(), 1);
+    let answer = compare(&sandbox, "off.json --with on.json");
+    assert!(answer.stderr.contains("differs in cuda_graphs (off and on)"), "{}", answer.stderr);
+    let answer = compare(&sandbox, "off.json --with on.json --across cuda_graphs -o json");
+    assert_eq!(answer.verdicts(), ["same"]);
+    assert_eq!(answer.json()["across"][0]["new"], "on");
+
+    let report = |args: &str| {
+        let output = sandbox.benchinf(&format!("report {args}")).assert().success();
+        String::from_utf8(output.get_output().stdout.clone()).unwrap()
+    };
+    let rows = report("both.json old.json -o jsonl");
+    let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    let ids: Vec<&Value> = rows.iter().map(|row| &row["case_id"]).collect();
+    let id = |code: &str| format!("tiny/f32/cuda:0/{code}/t2/b1/tg8@d0");
+    assert_eq!(ids, [&id("fused/graphs"), &id("fused"), &id("fused")]);
+    let graphs: Vec<&Value> = rows.iter().map(|row| &row["cuda_graphs"]).collect();
+    assert_eq!(graphs, [&Value::from("on"), &Value::from("off"), &Value::Null]);
+    let shares = ["launch_share", "device_share"].map(|key| rows[0][key].as_f64().unwrap());
+    assert!((shares[0] - 0.25).abs() < 1e-6 && (shares[1] - 0.75).abs() < 1e-6, "{shares:?}");
+    let text = report("both.json");
+    for words in [
+        "fused+graphs",
+        "the host gave work out for 25.0 % of the time, and by its own clock the device took 75.0 %",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+
+    // On a processor there is nothing to replay.
+    let text = std::fs::read_to_string(sandbox.path("on.json")).unwrap();
+    write(&sandbox, "cpu.json", &text.replace("cuda:0", "cpu"));
+    let error = benchinf::result::read(&sandbox.path("cpu.json")).unwrap_err().to_string();
+    assert!(error.contains("its axes name CUDA graphs where there are none"), "{error}");
 }
 
 #[test]

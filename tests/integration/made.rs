@@ -4,7 +4,7 @@ use benchinf::case::Case;
 use benchinf::measure::Recorder;
 use benchinf::model::DecoderConfig;
 use benchinf::result::file::{
-    AxesFile, CaseFile, CheckFile, ConditionsFile, ResultFile, RoundFile, RunEnd,
+    AxesFile, CaseFile, CheckFile, ConditionsFile, DeviceTimeFile, ResultFile, RoundFile, RunEnd,
 };
 use benchinf::result::{self, Assembly, Entry, Record};
 
@@ -20,6 +20,8 @@ pub struct Made {
     cases: Vec<(AxesFile, Vec<Vec<u64>>)>,
     core_speed_per_s: f64,
     other_load_share: Option<f64>,
+    /// Shares of the time that launches and the device took.
+    device_shares: Option<(f64, f64)>,
 }
 
 impl Made {
@@ -29,7 +31,9 @@ impl Made {
         let mut template = result::read(&path).expect("the fixture is read");
         template.run.id = run_id.into();
         template.tool.dirty = Some(false);
-        Self { template, cases: Vec::new(), core_speed_per_s: 6e8, other_load_share: None }
+        let cases = Vec::new();
+        let (other_load_share, device_shares) = (None, None);
+        Self { template, cases, core_speed_per_s: 6e8, other_load_share, device_shares }
     }
 
     /// With a prefill of `n_prompt` tokens whose passes took `pass_ns`, one value for each round.
@@ -72,6 +76,12 @@ impl Made {
     /// While other programs took that share.
     pub fn other_load(mut self, share: f64) -> Self {
         self.other_load_share = Some(share);
+        self
+    }
+
+    /// On a device with a clock of its own, which took that share of the time, as launches took theirs.
+    pub fn device_shares(mut self, launch: f64, device: f64) -> Self {
+        self.device_shares = Some((launch, device));
         self
     }
 
@@ -133,6 +143,10 @@ impl Made {
             min_pass_idx: Some(0),
             block_pass_ns: vec![pass_ns; N_PASSES as usize],
             conditions: Some(conditions),
+            device_time: self.device_shares.map(|(launch, device)| DeviceTimeFile {
+                launch_ns: ((N_PASSES * pass_ns) as f64 * launch) as u64,
+                device_ns: ((N_PASSES * pass_ns) as f64 * device) as u64,
+            }),
             ..template.rounds[0].clone()
         };
         let check = template.check.clone().expect("the fixture's cases were checked");

@@ -18,7 +18,7 @@ fn page_of(sandbox: &Sandbox, args: &[&str]) -> String {
 #[test]
 fn a_page_is_whole_and_needs_nothing() {
     let sandbox = Sandbox::new();
-    for name in ["v1.0.json", "v1.1.json", "v1.2.json"] {
+    for name in ["v1.0.json", "v1.1.json", "v1.2.json", "v1.3.json"] {
         let page = page_of(&sandbox, &[&format!("{VALID}/{name}")]);
         assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"), "{name}");
         assert!(page.contains(

@@ -244,7 +244,7 @@ fn the_schema_is_the_committed_one_and_fits_every_file() {
     let args = "-m tiny -p 4 -n 3 -pg 3,2 -r 2 --min-time 0 --no-ceilings -q --out new.json";
     sandbox.benchinf(args).assert().success();
     check(&sandbox.path("new.json"));
-    for name in ["v1.0.json", "v1.1.json", "v1.2.json"] {
+    for name in ["v1.0.json", "v1.1.json", "v1.2.json", "v1.3.json"] {
         check(&repository("tests/data/results/valid").join(name));
     }
     // Every committed run too, and none of those was altered.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::value_parser;
 
 use crate::axis::Axis;
-use crate::case::{CpuMask, DeviceSpec, Dtype, Kernels, Operands};
+use crate::case::{CpuMask, CudaGraphs, DeviceSpec, Dtype, Kernels, Operands};
 use crate::cli::args::OutputFormat;
 use crate::cli::baseline::BaselineName;
 use crate::cli::compare::JudgingArgs;
@@ -35,6 +35,11 @@ pub(in crate::cli) struct RunArgs {
     /// the cpu].
     #[arg(long, value_name = "KERNELS", value_delimiter = ',')]
     pub(in crate::cli) kernels: Vec<Kernels>,
+
+    /// Decode steps on an NVIDIA device: on (replayed as CUDA graphs) or off (a launch for each
+    /// kernel) [default: on for fused kernels].
+    #[arg(long, value_name = "ON|OFF", value_delimiter = ',')]
+    pub(in crate::cli) cuda_graphs: Vec<CudaGraphs>,
 
     /// Prompt tokens of prefill tests; 0 for none.
     #[arg(short = 'p', long, value_name = "N", visible_aliases = ["input-len", "isl"], default_value = "512")]
@@ -97,7 +102,7 @@ pub(in crate::cli) struct RunArgs {
 
     /// Go on with a run that was cut off: its journal, or the result file beside it.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "model", "device", "dtype", "kernels", "n_prompt", "n_gen", "request", "n_depth", "batch_size",
+        "model", "device", "dtype", "kernels", "cuda_graphs", "n_prompt", "n_gen", "request", "n_depth", "batch_size",
         "threads", "cpu_mask", "cpu_strict", "repetitions", "warmup", "no_warmup", "min_time", "max_time", "seed",
         "no_ceilings", "dry_run",
     ])]

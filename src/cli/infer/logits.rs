@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::args::LogitsArgs;
 use super::run::{kernels, resources};
-use crate::case::Placement;
+use crate::case::{CudaGraphs, Placement};
 use crate::cli::print;
 use crate::device::Device;
 use crate::error::Result;
@@ -46,6 +46,7 @@ fn plan(args: &LogitsArgs) -> Result<Plan> {
         models: vec![spec],
         dtypes: vec![args.dtype],
         kernels: kernels(args.kernels.as_slice(), args.device, &[args.dtype]),
+        cuda_graphs: vec![CudaGraphs::Off],
         n_threads: vec![args.threads.unwrap_or_else(result::physical_cores)],
         n_prompts: vec![n_tokens],
         n_gens: vec![],

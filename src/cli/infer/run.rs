@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use super::args::{RunArgs, nanoseconds, values};
 use super::{place, session};
 use crate::axis::Axis;
-use crate::case::{DeviceSpec, Dtype, Kernels};
+use crate::case::{CudaGraphs, DeviceSpec, Dtype, Kernels};
 use crate::cli::print;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::Instructions;
 use crate::model::ModelSpec;
 use crate::model::weights::Weights;
-use crate::plan::{Axes, Plan, Resources, Settings};
+use crate::plan::{Axes, Plan, PlannedCase, Resources, Settings};
 use crate::result::{self, Destination};
 use crate::units::Bytes;
 
@@ -44,6 +44,7 @@ fn plan(args: &RunArgs) -> Result<Plan> {
         models,
         dtypes: dtypes(args).0,
         kernels: kernels(&args.kernels, args.device, &dtypes(args).0),
+        cuda_graphs: cuda_graphs(args)?,
         n_threads: threads(&args.threads),
         n_prompts: values(&args.n_prompt),
         n_gens: values(&args.n_gen),
@@ -62,7 +63,12 @@ fn plan(args: &RunArgs) -> Result<Plan> {
         max_time_ns: args.max_time.map(nanoseconds),
         injected_slowdown: injected_slowdown(),
     };
-    Plan::new(axes, settings, resources(&device))
+    let plan = Plan::new(axes, settings, resources(&device))?;
+    let replays = |planned: &PlannedCase| planned.case.cuda_graphs == CudaGraphs::On;
+    match args.cuda_graphs.contains(&CudaGraphs::On) && !plan.cases.iter().any(replays) {
+        true => Err(no_graphs("on", "no case has decode steps of our own kernels; use off")),
+        false => Ok(plan),
+    }
 }
 
 /// The formats asked for, or the one that the processor is best at, with the reason.
@@ -95,6 +101,24 @@ pub(super) fn kernels(given: &[Kernels], device: DeviceSpec, dtypes: &[Dtype]) -
         ([], _) => vec![Kernels::Fused],
         (given, _) => given.to_vec(),
     }
+}
+
+/// How decode steps are launched: replayed where they can be, unless something else is asked for.
+/// Stock kernels allocate in each step, so theirs cannot be captured.
+fn cuda_graphs(args: &RunArgs) -> Result<Vec<CudaGraphs>> {
+    match (args.cuda_graphs.first(), args.device) {
+        (None, _) => Ok(vec![CudaGraphs::On]),
+        (Some(asked), DeviceSpec::Cpu) => Err(no_graphs(
+            asked.name(),
+            "a processor has no CUDA graphs; leave it out, or use --device cuda",
+        )),
+        (Some(_), DeviceSpec::Cuda { .. }) => Ok(args.cuda_graphs.clone()),
+    }
+}
+
+fn no_graphs(asked: &str, problem: &str) -> Error {
+    let problem = problem.to_owned();
+    Error::BadValue { flag: "--cuda-graphs", value: asked.to_owned(), problem }
 }
 
 /// The threads asked for, or one for each core.

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::report::html::view::{Latency, Outcome, Row, Side, Throughput, View, text};
 use crate::report::table::{ceiling_rate_texts, percentile_text};
-use crate::result::file::{OutcomeFile, WarningFile};
+use crate::result::file::{CudaGraphsFile, OutcomeFile, WarningFile};
 use crate::units::{duration_text, significant};
 
 /// Latencies that a page shows: three of each case that it shows.
@@ -34,19 +34,28 @@ fn told(value: Option<u32>) -> String {
 /// An axis as a column: its name, whether it is a number, and a case's value.
 type Column<'a> = (&'static str, bool, fn(&Row<'a>) -> String);
 
+const GRAPHS: &str = "graphs";
+
 /// The axes that rows differ in have columns; the others are said once.
 fn axis_columns<'a>(view: &View<'a>) -> (Vec<Column<'a>>, Vec<Column<'a>>) {
-    let columns: [Column; 7] = [
+    let columns: [Column; 8] = [
         ("model", false, |row| text(row.axes.model)),
         ("dtype", false, |row| text(row.axes.dtype)),
         ("device", false, |row| text(row.axes.device)),
         ("kernels", false, |row| row.axes.kernels.to_owned()),
+        (GRAPHS, false, |row| match row.axes.cuda_graphs {
+            Some(CudaGraphsFile::On) => "on".into(),
+            Some(CudaGraphsFile::Off) => "off".into(),
+            None => "–".into(),
+        }),
         ("threads", true, |row| told(row.axes.n_threads)),
         ("batch", true, |row| told(row.axes.batch_size)),
         ("test", false, |row| text(row.axes.test)),
     ];
     let first = view.rows.first();
-    columns.into_iter().partition(|(name, _, of)| {
+    // Where nothing tells of it, it is no axis.
+    let told = |name| name != GRAPHS || view.rows.iter().any(|r| r.axes.cuda_graphs.is_some());
+    columns.into_iter().filter(|(name, ..)| told(*name)).partition(|(name, _, of)| {
         *name == "test" || first.is_some_and(|first| view.rows.iter().any(|r| of(r) != of(first)))
     })
 }

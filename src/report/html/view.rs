@@ -7,7 +7,8 @@ use crate::compare::Comparison;
 use crate::report::html::OtherSide;
 use crate::report::{Integrity, integrity_of};
 use crate::result::file::{
-    CaseFile, CeilingFile, HistogramFile, OutcomeFile, ResultFile, RoundFile, WarningFile,
+    CaseFile, CeilingFile, CudaGraphsFile, HistogramFile, OutcomeFile, ResultFile, RoundFile,
+    WarningFile,
 };
 use crate::result::imported::{ImportedCaseFile, ImportedFile, settings_apart};
 use crate::result::{AnyReading, Verdict};
@@ -132,6 +133,8 @@ pub(super) struct Axes<'a> {
     pub(super) dtype: &'a str,
     pub(super) device: &'a str,
     pub(super) kernels: &'a str,
+    /// Absent where no choice is told.
+    pub(super) cuda_graphs: Option<CudaGraphsFile>,
     pub(super) n_threads: Option<u32>,
     pub(super) batch_size: Option<u32>,
     pub(super) test: &'a str,
@@ -140,6 +143,16 @@ pub(super) struct Axes<'a> {
     pub(super) n_depth: Option<u32>,
     /// What else another tool was told, where that differs between cases.
     pub(super) settings: String,
+}
+
+impl Axes<'_> {
+    /// How decode steps were launched, as names have it.
+    pub(super) fn cuda_graphs_word(&self) -> &'static str {
+        match self.cuda_graphs {
+            Some(CudaGraphsFile::On) => "graphs",
+            Some(CudaGraphsFile::Off) | None => "",
+        }
+    }
 }
 
 /// What became of a case.
@@ -247,6 +260,7 @@ fn row<'a>(side: Side, file_idx: usize, case: &'a CaseFile) -> Row<'a> {
             dtype: axes.dtype.as_str(),
             device: &axes.device,
             kernels: axes.kernels_name(),
+            cuda_graphs: axes.cuda_graphs,
             n_threads: Some(axes.n_threads),
             batch_size: Some(axes.batch_size),
             test: &axes.test,
@@ -317,6 +331,7 @@ fn imported_row<'a>(
             dtype: word(&axes.dtype),
             device: word(&axes.device),
             kernels: word(&axes.kernels),
+            cuda_graphs: None,
             n_threads: axes.n_threads,
             batch_size: axes.batch_size,
             test: &axes.test,
@@ -372,10 +387,11 @@ pub(super) fn axis(prefix: &str, value: Option<u32>) -> String {
 fn name_rows(rows: &mut [Row], files: &[FileView]) {
     let varies =
         |of: &dyn Fn(&Row) -> String| rows.iter().map(of).collect::<BTreeSet<String>>().len() > 1;
-    let parts: [(Word, bool); 8] = [
+    let parts: [(Word, bool); 9] = [
         (&|r| r.axes.model.to_owned(), false),
         (&|r| r.axes.dtype.to_owned(), false),
         (&|r| r.axes.kernels.to_owned(), false),
+        (&|r| r.axes.cuda_graphs_word().to_owned(), false),
         (&|r| r.axes.test.to_owned(), true),
         (&|r| r.axes.settings.clone(), false),
         (&|r| axis("b", r.axes.batch_size), false),

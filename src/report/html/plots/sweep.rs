@@ -169,12 +169,13 @@ fn point(along: Along, row: &Row) -> Option<Point> {
 /// What tells a curve from the others of its chart.
 fn name(view: &View, along: Along, row: &Row, curves: &[Vec<&Row>]) -> String {
     let differs = |of: &dyn Fn(&Row) -> String| curves.iter().any(|c| of(c[0]) != of(row));
-    let parts: [(Word, bool); 10] = [
+    let parts: [(Word, bool); 11] = [
         (&|r| r.side.name().to_owned(), view.has_two_sides()),
         (&|r| r.axes.model.to_owned(), true),
         (&|r| r.axes.dtype.to_owned(), true),
         (&|r| r.axes.settings.clone(), true),
         (&|r| r.axes.kernels.to_owned(), true),
+        (&|r| r.axes.cuda_graphs_word().to_owned(), true),
         (&|r| axis("pp", r.axes.n_prompt), along != Along::Prompt && row.axes.n_prompt > Some(0)),
         (&|r| axis("tg", r.axes.n_gen), row.axes.n_gen > Some(0)),
         (&|r| axis("d", r.axes.n_depth), along != Along::Depth),
