@@ -313,7 +313,8 @@ mod registers {
             Instructions::Portable => 4 * CHAINS_PORTABLE,
         };
         let products = match operands {
-            Operands::F32 | Operands::F16 => 1,
+            // The processor multiplies the last two in no other way.
+            Operands::F32 | Operands::F16 | Operands::Tf32 | Operands::Fp8E4M3 => 1,
             Operands::BF16 => 2,
             Operands::Int8 => 4,
         };

@@ -161,29 +161,59 @@ impl FromStr for Dtype {
 pub enum Operands {
     /// IEEE 754 binary32.
     F32,
+    /// binary32 of which a device multiplies the first 19 bits.
+    Tf32,
     /// IEEE 754 binary16.
     F16,
     /// bfloat16.
     BF16,
+    /// 8 bits, 4 of them the exponent's and 3 the mantissa's.
+    Fp8E4M3,
     /// Integers of 8 bits.
     Int8,
 }
 
 impl Operands {
     /// Every format there is, with its name.
-    pub const NAMES: [(&str, Operands); 4] = [
+    pub const NAMES: [(&str, Operands); 6] = [
         ("f32", Operands::F32),
+        ("tf32", Operands::Tf32),
         ("f16", Operands::F16),
         ("bf16", Operands::BF16),
+        ("fp8_e4m3", Operands::Fp8E4M3),
         ("int8", Operands::Int8),
     ];
 
-    /// Bits of an operand.
+    /// Bits of an operand that are multiplied.
     pub fn bits(self) -> u32 {
         match self {
             Operands::F32 => 32,
+            Operands::Tf32 => 19,
             Operands::F16 | Operands::BF16 => 16,
-            Operands::Int8 => 8,
+            Operands::Fp8E4M3 | Operands::Int8 => 8,
+        }
+    }
+
+    /// Bytes that an operand takes in memory.
+    pub fn stored_bytes(self) -> u64 {
+        match self {
+            Operands::F32 | Operands::Tf32 => 4,
+            Operands::F16 | Operands::BF16 => 2,
+            Operands::Fp8E4M3 | Operands::Int8 => 1,
+        }
+    }
+
+    /// What a device multiplies where nothing was asked for.
+    pub fn of_device(device: DeviceSpec) -> Vec<Self> {
+        let all = Operands::NAMES.into_iter().map(|(_, operands)| operands);
+        all.filter(|operands| operands.is_multiplied_on(device)).collect()
+    }
+
+    /// Whether there is a product of it on a kind of device; one of a generation may lack it still.
+    pub fn is_multiplied_on(self, device: DeviceSpec) -> bool {
+        match device {
+            DeviceSpec::Cpu => !matches!(self, Operands::Tf32 | Operands::Fp8E4M3),
+            DeviceSpec::Cuda { .. } => true,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::case::{Case, CudaGraphs, DeviceSpec, Dtype, Kernels, Operands, Placem
 use crate::error::{Error, Result};
 use crate::measure::Limits;
 use crate::model::{DecoderConfig, ModelSpec, cost};
-use crate::probe::{Access, Probe, ProbeKind, ProbeSizes};
+use crate::probe::{Access, Direction, Probe, ProbeKind, ProbeSizes};
 use crate::units::Bytes;
 
 /// The axes of a sweep. A count of 0 tokens leaves that test out.
@@ -110,6 +110,8 @@ pub struct Resources {
     pub free_memory: Option<Bytes>,
     /// All instances of the last-level cache, if that is known.
     pub last_level_cache: Option<Bytes>,
+    /// Compute capability of an NVIDIA device.
+    pub capability: Option<(u32, u32)>,
 }
 
 /// A case of a plan, with the model it runs.
@@ -195,12 +197,13 @@ impl Plan {
         }
         let probes = match axes.ceilings {
             true => {
-                let operands: Vec<Operands> = axes.dtypes.iter().map(|d| d.operands()).collect();
-                probes(&operands, &axes.n_threads, settings.device)
+                let operands = axes.dtypes.iter().map(|d| d.operands());
+                let kinds: Vec<ProbeKind> = ceilings(operands).collect();
+                probes(&kinds, &axes.n_threads, settings.device, resources)
             }
             false => Vec::new(),
         };
-        let sizes = ProbeSizes::for_cache(resources.last_level_cache);
+        let sizes = probe_sizes(settings.device, resources);
         Self::from_parts(models, cases, (probes, sizes), settings, resources.free_memory)
     }
 
@@ -215,8 +218,12 @@ impl Plan {
         resources: Resources,
     ) -> Result<Self> {
         check_settings(n_threads, &settings)?;
-        let probes = probes(operands, n_threads, settings.device);
-        let sizes = ProbeSizes::for_cache(resources.last_level_cache);
+        let mut kinds: Vec<ProbeKind> = ceilings(operands.iter().copied()).collect();
+        if settings.device != DeviceSpec::Cpu {
+            kinds.extend(Direction::ALL.map(|direction| ProbeKind::Transfer { direction }));
+        }
+        let probes = probes(&kinds, n_threads, settings.device, resources);
+        let sizes = probe_sizes(settings.device, resources);
         Self::from_parts(vec![], vec![], (probes, sizes), settings, resources.free_memory)
     }
 
@@ -238,21 +245,17 @@ impl Plan {
         let cache_positions = cache_positions(&cases);
         let (memory, _) = memory_need(&models, &cases, &cache_positions);
         let left = free_memory.map(|free| Bytes(free.0.saturating_sub(memory.total().0)));
-        // One product of each format, and one working set for all walks, on any number of threads.
+        // One product of each format, one working set for all walks, and one for all transfers, on
+        // any number of threads.
         let (mut seen, mut largest, mut all) = (HashSet::new(), Bytes(0), Bytes(0));
         for planned in probes.iter_mut().filter(|planned| planned.skip.is_none()) {
-            let kind = planned.probe.kind;
-            let needed = probe_sizes.memory(kind);
+            let needed = probe_sizes.memory(&planned.probe);
             if let Some(left) = left.filter(|left| needed > *left) {
                 planned.skip = Some(format!("needs {needed} of memory, and {left} is left"));
                 continue;
             }
             largest = largest.max(needed);
-            let operands = match kind {
-                ProbeKind::Gemm { operands } => Some(operands),
-                ProbeKind::Memory { .. } => None,
-            };
-            if seen.insert(operands) {
+            if seen.insert(planned.probe.kind.holder()) {
                 all = all + needed;
             }
         }
@@ -331,28 +334,35 @@ fn check_settings(n_threads: &[u32], settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// A product for each format and number of threads, and every walk for each number of threads.
-fn probes(operands: &[Operands], n_threads: &[u32], device: DeviceSpec) -> Vec<PlannedProbe> {
-    let gemms = operands.iter().map(|&operands| ProbeKind::Gemm { operands });
-    let kinds: Vec<ProbeKind> =
-        gemms.chain(Access::ALL.map(|access| ProbeKind::Memory { access })).collect();
+/// What cases are held against: a product of each format, and every walk.
+fn ceilings(operands: impl Iterator<Item = Operands>) -> impl Iterator<Item = ProbeKind> {
+    let gemms = operands.map(|operands| ProbeKind::Gemm { operands });
+    gemms.chain(Access::ALL.map(|access| ProbeKind::Memory { access }))
+}
+
+fn probe_sizes(device: DeviceSpec, resources: Resources) -> ProbeSizes {
+    match device {
+        DeviceSpec::Cpu => ProbeSizes::for_cache(resources.last_level_cache),
+        DeviceSpec::Cuda { .. } => {
+            ProbeSizes::for_device(resources.last_level_cache, resources.free_memory)
+        }
+    }
+}
+
+/// Every kind of probe for each number of threads.
+fn probes(
+    kinds: &[ProbeKind],
+    n_threads: &[u32],
+    device: DeviceSpec,
+    resources: Resources,
+) -> Vec<PlannedProbe> {
     let mut seen = HashSet::new();
     n_threads
         .iter()
         .flat_map(|&n_threads| kinds.iter().map(move |&kind| Probe { kind, device, n_threads }))
         .filter(|probe| seen.insert(*probe))
-        .map(|probe| PlannedProbe { probe, skip: no_probe_there(device) })
+        .map(|probe| PlannedProbe { probe, skip: probe.obstacle(resources.capability) })
         .collect()
-}
-
-/// Why there are no probes on a device, if so: what the processor reaches says nothing of another.
-fn no_probe_there(device: DeviceSpec) -> Option<String> {
-    match device {
-        DeviceSpec::Cpu => None,
-        DeviceSpec::Cuda { .. } => {
-            Some(format!("probes compute on the processor; there is none for {device} yet"))
-        }
-    }
 }
 
 fn check_axes(axes: &Axes, settings: &Settings) -> Result<()> {
@@ -615,7 +625,7 @@ mod tests {
     }
 
     fn free(free_memory: Option<Bytes>) -> Resources {
-        Resources { free_memory, last_level_cache: None }
+        Resources { free_memory, ..Resources::default() }
     }
 
     fn ids(axes: Axes) -> Vec<String> {
@@ -801,14 +811,26 @@ mod tests {
     }
 
     #[test]
-    fn what_the_processor_does_is_no_ceiling_of_another_device() {
+    fn a_device_has_ceilings_of_its_own() {
         let cuda = Settings { device: DeviceSpec::Cuda { ordinal: 0 }, ..settings() };
-        let plan = Plan::new(Axes { ceilings: true, ..axes("tiny") }, cuda, free(None)).unwrap();
-        assert_eq!(plan.probes.len(), 4);
-        let skips: Vec<&String> = plan.probes.iter().flat_map(|p| &p.skip).collect();
-        assert_eq!(skips.len(), 4);
-        assert!(skips[0].contains("none for cuda:0 yet"), "{}", skips[0]);
-        assert!(plan.cases.iter().all(|planned| planned.skip.is_none()));
-        assert_eq!(plan.memory.probes, Bytes(0));
+        let resources = Resources {
+            free_memory: Some(Bytes(70 << 30)),
+            last_level_cache: Some(Bytes(50 << 20)),
+            capability: Some((8, 0)),
+        };
+        let axes = Axes { ceilings: true, ..axes("tiny") };
+        let plan = Plan::new(axes, cuda, resources).unwrap();
+        let ids: Vec<String> = plan.probes.iter().map(|p| p.probe.id()).collect();
+        assert_eq!(ids[..2], ["gemm/f32/cuda:0/t2", "memory_read/cuda:0/t2"]);
+        assert_eq!((ids.len(), plan.probe_sizes.gemm_size), (4, 8192));
+        assert!(plan.probes.iter().all(|planned| planned.skip.is_none()));
+        // Transfers are no ceilings of cases; and what a generation lacks is skipped.
+        let operands = Operands::of_device(cuda.device);
+        let plan = Plan::of_probes(&operands, &[1], cuda, resources).unwrap();
+        assert_eq!(plan.probes.len(), 6 + 3 + 3);
+        let skipped: Vec<String> =
+            plan.probes.iter().filter(|p| p.skip.is_some()).map(|p| p.probe.id()).collect();
+        assert_eq!(skipped, ["gemm/fp8_e4m3/cuda:0/t1"]);
+        assert!(plan.keeps_probes);
     }
 }

@@ -17,6 +17,28 @@ pub enum ProbeKind {
         /// What is done with each word.
         access: Access,
     },
+    /// Copies between pinned memory of the host and a device.
+    Transfer {
+        /// Which way.
+        direction: Direction,
+    },
+}
+
+/// Which way a transfer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the device.
+    HostToDevice,
+    /// From the device.
+    DeviceToHost,
+    /// Both at once, half of the bytes each way.
+    Bidirectional,
+}
+
+impl Direction {
+    /// Every one.
+    pub const ALL: [Direction; 3] =
+        [Direction::HostToDevice, Direction::DeviceToHost, Direction::Bidirectional];
 }
 
 /// What a memory probe does with each word.
@@ -43,15 +65,30 @@ impl ProbeKind {
             ProbeKind::Memory { access: Access::Read } => "memory_read",
             ProbeKind::Memory { access: Access::Copy } => "memory_copy",
             ProbeKind::Memory { access: Access::Triad } => "memory_triad",
+            ProbeKind::Transfer { direction: Direction::HostToDevice } => "transfer_host_to_device",
+            ProbeKind::Transfer { direction: Direction::DeviceToHost } => "transfer_device_to_host",
+            ProbeKind::Transfer { direction: Direction::Bidirectional } => "transfer_bidirectional",
         }
     }
 
     /// The kind that goes by a name; a product needs its format.
     pub fn from_name(name: &str, operands: Option<Operands>) -> Option<Self> {
         let memory = Access::ALL.map(|access| ProbeKind::Memory { access });
+        let transfers = Direction::ALL.map(|direction| ProbeKind::Transfer { direction });
         match operands {
             Some(operands) => (name == "gemm").then_some(ProbeKind::Gemm { operands }),
-            None => memory.into_iter().find(|kind| kind.name() == name),
+            None => memory.into_iter().chain(transfers).find(|kind| kind.name() == name),
+        }
+    }
+
+    /// What holds the same memory as this probe: all walks share theirs, and all transfers.
+    pub fn holder(self) -> Self {
+        match self {
+            ProbeKind::Gemm { .. } => self,
+            ProbeKind::Memory { .. } => ProbeKind::Memory { access: Access::Read },
+            ProbeKind::Transfer { .. } => {
+                ProbeKind::Transfer { direction: Direction::Bidirectional }
+            }
         }
     }
 }
@@ -73,10 +110,45 @@ impl Probe {
         let Probe { kind, device, n_threads } = self;
         match kind {
             ProbeKind::Gemm { operands } => format!("gemm/{operands}/{device}/t{n_threads}"),
-            ProbeKind::Memory { .. } => format!("{}/{device}/t{n_threads}", kind.name()),
+            ProbeKind::Memory { .. } | ProbeKind::Transfer { .. } => {
+                format!("{}/{device}/t{n_threads}", kind.name())
+            }
+        }
+    }
+
+    /// Why there is none on that device, if so. `capability` is the compute capability of one that
+    /// is not the processor, if it is known.
+    pub fn obstacle(&self, capability: Option<(u32, u32)>) -> Option<String> {
+        match self.kind {
+            ProbeKind::Gemm { operands } if !operands.is_multiplied_on(self.device) => {
+                Some(format!("there is no product of {operands} on {}", self.device))
+            }
+            ProbeKind::Gemm { operands: Operands::Fp8E4M3 } => {
+                let (major, minor) = capability.filter(|it| *it < FP8_CAPABILITY_MIN)?;
+                Some(format!(
+                    "{} has no instructions for fp8: they need compute capability 8.9, and it has {major}.{minor}",
+                    self.device
+                ))
+            }
+            ProbeKind::Transfer { .. } if self.device == DeviceSpec::Cpu => {
+                Some("the processor has no memory apart from the host's".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes of an entry of a product: as wide as what was multiplied where a device's libraries
+    /// keep their best for that, and of 4 bytes elsewhere.
+    fn result_bytes(&self, operands: Operands) -> u64 {
+        match (self.device, operands) {
+            (DeviceSpec::Cuda { .. }, Operands::F16 | Operands::BF16 | Operands::Fp8E4M3) => 2,
+            _ => 4,
         }
     }
 }
+
+/// The first generation that multiplies fp8 (Ada).
+const FP8_CAPABILITY_MIN: (u32, u32) = (8, 9);
 
 /// How large probes are: a product that is bound by arithmetic, a walk that no cache can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +157,8 @@ pub struct ProbeSizes {
     pub gemm_size: u32,
     /// Memory that a pass of a memory probe touches, once each byte.
     pub working_set: Bytes,
+    /// What a pass of a transfer copies, both ways together.
+    pub transfer: Bytes,
 }
 
 /// Buffers that a memory probe's working set is cut into. An iteration walks through one, and the
@@ -95,10 +169,41 @@ pub const N_BUFFERS: usize = 4;
 /// arithmetic, small enough to take a fraction of a second on one slow core.
 const GEMM_SIZE: u32 = 2048;
 
+/// The same on a device, and where it has little memory: a product of 8192 takes 1.4 ms at 800
+/// TFLOP/s, a hundred times what it takes to launch it and to learn that it is done.
+const DEVICE_GEMM_SIZES: [(u64, u32); 2] = [(4 << 30, 8192), (0, 4096)];
+
+/// What a transfer copies: some 10 ms at 55 GB/s.
+const TRANSFER: Bytes = Bytes(512 << 20);
+
 /// A working set is at least this many times the last-level cache (McCalpin's rule for STREAM).
 pub const CACHE_MULTIPLE: u64 = 4;
 
+/// Every buffer of every kind of walk is a whole number of large pages.
+const STEP: u64 = (N_BUFFERS * 6 * (2 << 20)) as u64;
+
+fn whole_steps(bytes: u64) -> Bytes {
+    Bytes(bytes.div_ceil(STEP).saturating_mul(STEP))
+}
+
+/// Memory that a product's library works in.
+pub const WORKSPACE: Bytes = Bytes(64 << 20);
+
 impl ProbeSizes {
+    /// Sizes for a device that is not the processor: walks of a sixteenth of its free memory, up to
+    /// 8 GiB and never less than four times its cache, so that a pass takes a millisecond or two.
+    pub fn for_device(cache: Option<Bytes>, free: Option<Bytes>) -> Self {
+        const GIB: u64 = 1 << 30;
+        let free = free.map_or(16 * GIB, |free| free.0);
+        let least = cache.map_or(GIB, |cache| cache.0.saturating_mul(CACHE_MULTIPLE));
+        let gemm_size = DEVICE_GEMM_SIZES.into_iter().find(|(least, _)| free >= *least);
+        Self {
+            gemm_size: gemm_size.map_or(GEMM_SIZE, |(_, size)| size),
+            working_set: whole_steps((free / 16).min(8 * GIB).max(least)),
+            transfer: TRANSFER,
+        }
+    }
+
     /// Sizes for a machine with that much last-level cache, if it tells: sixteen times as much up
     /// to 1 GiB, since the caches' share of what is read is subtracted from what is claimed, and
     /// never less than four times.
@@ -112,40 +217,42 @@ impl ProbeSizes {
                 .max(cache.saturating_mul(CACHE_MULTIPLE))
                 .max(64 << 20),
         };
-        // Every buffer of every kind of walk is a whole number of large pages.
-        const STEP: u64 = (N_BUFFERS * 6 * (2 << 20)) as u64;
-        let working_set = Bytes(words.div_ceil(STEP).saturating_mul(STEP));
-        Self { gemm_size: GEMM_SIZE, working_set }
+        Self { gemm_size: GEMM_SIZE, working_set: whole_steps(words), transfer: TRANSFER }
     }
 
     /// What one pass of a probe does.
-    pub fn work(&self, kind: ProbeKind) -> ProbeWork {
+    pub fn work(&self, probe: &Probe) -> ProbeWork {
         let n = u64::from(self.gemm_size);
-        match kind {
+        match probe.kind {
             ProbeKind::Gemm { operands } => ProbeWork {
                 flops: Flops(2 * n * n * n),
-                bytes: Bytes(n * n * (2 * u64::from(operands.bits() / 8) + 4)),
+                bytes: Bytes(n * n * (2 * operands.stored_bytes() + probe.result_bytes(operands))),
             },
             // Each byte of the working set crosses once: read, or written without being read.
             ProbeKind::Memory { access: Access::Triad } => {
                 ProbeWork { flops: Flops(self.working_set.0 / 12 * 2), bytes: self.working_set }
             }
             ProbeKind::Memory { .. } => ProbeWork { flops: Flops(0), bytes: self.working_set },
+            ProbeKind::Transfer { .. } => ProbeWork { flops: Flops(0), bytes: self.transfer },
         }
     }
 
-    /// Memory that a probe holds.
-    pub fn memory(&self, kind: ProbeKind) -> Bytes {
-        match kind {
+    /// Memory that a probe holds on its device.
+    pub fn memory(&self, probe: &Probe) -> Bytes {
+        match (probe.kind, probe.device) {
             // Both factors, the result, and their packed panels.
-            ProbeKind::Gemm { .. } => Bytes(u64::from(self.gemm_size).pow(2) * 4 * 5),
-            ProbeKind::Memory { .. } => self.working_set,
+            (ProbeKind::Gemm { .. }, DeviceSpec::Cpu) => {
+                Bytes(u64::from(self.gemm_size).pow(2) * 4 * 5)
+            }
+            (ProbeKind::Gemm { .. }, DeviceSpec::Cuda { .. }) => self.work(probe).bytes + WORKSPACE,
+            (ProbeKind::Memory { .. }, _) => self.working_set,
+            (ProbeKind::Transfer { .. }, _) => self.transfer,
         }
     }
 }
 
 /// Whether a kernel's stores go past the caches; those of any other leave lines there that have
-/// not crossed to memory when a pass ends.
+/// not crossed to memory when a pass ends. A GPU's level 2 takes all stores.
 pub fn stores_past_caches(kernel: &str) -> bool {
     matches!(kernel, "avx512f" | "avx2+fma")
 }
@@ -171,6 +278,7 @@ mod tests {
             ProbeKind::Memory { access: Access::Read },
             ProbeKind::Memory { access: Access::Copy },
             ProbeKind::Memory { access: Access::Triad },
+            ProbeKind::Transfer { direction: Direction::Bidirectional },
         ];
         let ids = kinds.map(|kind| Probe { kind, device: DeviceSpec::Cpu, n_threads: 2 }.id());
         assert_eq!(
@@ -180,13 +288,14 @@ mod tests {
                 "gemm/bf16/cpu/t2",
                 "memory_read/cpu/t2",
                 "memory_copy/cpu/t2",
-                "memory_triad/cpu/t2"
+                "memory_triad/cpu/t2",
+                "transfer_bidirectional/cpu/t2"
             ]
         );
         for kind in kinds {
             let operands = match kind {
                 ProbeKind::Gemm { operands } => Some(operands),
-                ProbeKind::Memory { .. } => None,
+                ProbeKind::Memory { .. } | ProbeKind::Transfer { .. } => None,
             };
             assert_eq!(ProbeKind::from_name(kind.name(), operands), Some(kind));
         }
@@ -209,10 +318,58 @@ mod tests {
 
     #[test]
     fn work_by_hand() {
-        let sizes = ProbeSizes { gemm_size: 10, working_set: Bytes(4800) };
-        let work = sizes.work(ProbeKind::Gemm { operands: Operands::F16 });
-        assert_eq!((work.flops, work.bytes), (Flops(2000), Bytes(100 * (2 + 2 + 4))));
-        let triad = sizes.work(ProbeKind::Memory { access: Access::Triad });
+        let sizes = ProbeSizes { gemm_size: 10, working_set: Bytes(4800), transfer: Bytes(600) };
+        let (cpu, cuda) = (DeviceSpec::Cpu, DeviceSpec::Cuda { ordinal: 0 });
+        let of = |device, kind| sizes.work(&Probe { kind, device, n_threads: 1 });
+        for (device, operands, bytes) in [
+            (cpu, Operands::F16, 2 + 2 + 4),
+            (cpu, Operands::Int8, 1 + 1 + 4),
+            (cuda, Operands::F16, 2 + 2 + 2),
+            (cuda, Operands::Tf32, 4 + 4 + 4),
+            (cuda, Operands::Fp8E4M3, 1 + 1 + 2),
+            (cuda, Operands::Int8, 1 + 1 + 4),
+        ] {
+            let work = of(device, ProbeKind::Gemm { operands });
+            assert_eq!((work.flops, work.bytes), (Flops(2000), Bytes(100 * bytes)), "{operands}");
+        }
+        let triad = of(cpu, ProbeKind::Memory { access: Access::Triad });
         assert_eq!((triad.flops, triad.bytes), (Flops(800), Bytes(4800)));
+        let transfer = of(cuda, ProbeKind::Transfer { direction: Direction::Bidirectional });
+        assert_eq!((transfer.flops, transfer.bytes), (Flops(0), Bytes(600)));
+    }
+
+    #[test]
+    fn what_a_device_lacks_has_a_reason() {
+        let of = |operands, device, capability| {
+            let kind = ProbeKind::Gemm { operands };
+            Probe { kind, device, n_threads: 1 }.obstacle(capability)
+        };
+        let (cpu, cuda) = (DeviceSpec::Cpu, DeviceSpec::Cuda { ordinal: 1 });
+        for (_, operands) in Operands::NAMES {
+            assert_eq!(of(operands, cuda, Some((9, 0))), None);
+            let of_cpu = of(operands, cpu, None);
+            assert_eq!(of_cpu.is_none(), Operands::of_device(cpu).contains(&operands));
+        }
+        assert_eq!(of(Operands::Fp8E4M3, cuda, Some((8, 9))), None);
+        let old = of(Operands::Fp8E4M3, cuda, Some((8, 6))).unwrap();
+        assert!(old.contains("cuda:1") && old.contains("8.6"), "{old}");
+        assert_eq!(of(Operands::Tf32, cuda, Some((8, 0))), None);
+        assert_eq!(of(Operands::Tf32, cpu, None).unwrap(), "there is no product of tf32 on cpu");
+    }
+
+    #[test]
+    fn sizes_on_a_device_fit_it_and_are_beyond_its_cache() {
+        let of = |cache_mib: u64, free_mib: u64| {
+            ProbeSizes::for_device(Some(Bytes(cache_mib << 20)), Some(Bytes(free_mib << 20)))
+        };
+        let h200 = of(60, 140 << 10);
+        assert_eq!(h200.gemm_size, 8192);
+        assert!((8 << 30..=(8 << 30) + STEP).contains(&h200.working_set.0));
+        for (cache_mib, free_mib) in [(0, 100), (96, 2_000), (40, 40 << 10), (60, 140 << 10)] {
+            let sizes = of(cache_mib, free_mib);
+            assert!(sizes.working_set.0 >= CACHE_MULTIPLE * (cache_mib << 20));
+            assert_eq!(sizes.working_set.0 % STEP, 0);
+        }
+        assert_eq!(of(4, 2_000).gemm_size, 4096);
     }
 }

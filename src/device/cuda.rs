@@ -50,6 +50,11 @@ impl Gpu {
         self.told.l2_bytes
     }
 
+    /// Its compute capability.
+    pub fn capability(&self) -> (u32, u32) {
+        (self.told.capability.major, self.told.capability.minor)
+    }
+
     /// Memory that was free when it was opened, in bytes.
     pub fn free_bytes(&self) -> u64 {
         self.free_bytes

@@ -28,6 +28,11 @@ impl Gpu {
         match *self {}
     }
 
+    /// Its compute capability.
+    pub fn capability(&self) -> (u32, u32) {
+        match *self {}
+    }
+
     /// Memory that was free when it was opened, in bytes.
     pub fn free_bytes(&self) -> u64 {
         match *self {}

@@ -71,6 +71,11 @@ impl Device {
         self.gpu.as_ref().map(Gpu::last_level_cache_bytes)
     }
 
+    /// Its compute capability; absent for the processor.
+    pub fn capability(&self) -> Option<(u32, u32)> {
+        self.gpu.as_ref().map(Gpu::capability)
+    }
+
     /// Returns when everything submitted so far is done.
     ///
     /// # Errors

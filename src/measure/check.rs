@@ -14,6 +14,9 @@ pub enum Reference {
     /// Entries of a product drawn anew for each pass, computed one by one in double precision;
     /// and before the first, the whole product by Freivalds' test.
     ProductEntries,
+    /// Entries of a product drawn anew for each pass, computed one by one in double precision; all
+    /// of it is spoiled before.
+    SampledEntries,
     /// The exact sum of all words, known since they were written.
     WordSum,
     /// Words drawn anew for each pass, spoiled before it.
@@ -33,6 +36,9 @@ impl Reference {
             Reference::Repeated => "the same computation once more, which proves nothing",
             Reference::ProductEntries => {
                 "entries of the product drawn anew for each pass, in double precision; all of it by Freivalds' test once"
+            }
+            Reference::SampledEntries => {
+                "entries of the product drawn anew for each pass, spoiled before it, in double precision"
             }
             Reference::WordSum => "the sum of all words, known since they were written",
             Reference::SpoiledWords => "words drawn anew for each pass, spoiled before it",

@@ -26,6 +26,11 @@ impl Stream {
         Self { key: mix(mix(seed.wrapping_add(GAMMA)) ^ hash) }
     }
 
+    /// What a kernel draws the same numbers from.
+    pub fn key(self) -> u64 {
+        self.key
+    }
+
     /// 64 random bits.
     pub fn bits(self, index: u64) -> u64 {
         mix(self.key.wrapping_add(index.wrapping_add(1).wrapping_mul(GAMMA)))

@@ -95,6 +95,7 @@ struct Measured<'a> {
     rounds: &'a [RoundFile],
     check: Option<&'a CheckFile>,
     device: &'a str,
+    clock: Option<&'a ClockFile>,
     rating: Option<&'a RatingFile>,
     /// Its name, and the work of a pass.
     typical: (UnitFile, u64),
@@ -106,12 +107,16 @@ pub(super) fn of_case(case: &CaseFile, context: &Context) -> Option<ClaimsFile> 
     let bytes = work
         .forward_passes
         .ok_or_else(|| "the number of forward passes is not in the file".to_owned())
-        .and_then(|walks| beyond_caches(work.bytes_min, walks, Stores::InCaches, context.caches));
+        .and_then(|walks| {
+            let caches = context.caches_of(&case.axes.device);
+            beyond_caches(work.bytes_min, walks, Stores::InCaches, caches)
+        });
     let bits = operand_bits(&case.axes.dtype).map(|bits| (bits, work.flops.0));
     let measured = Measured {
         rounds: &case.rounds,
         check: case.check.as_ref(),
         device: &case.axes.device,
+        clock: case.clock.as_ref(),
         rating: case.roofline.as_ref().and_then(|roofline| roofline.rating.as_ref()),
         typical: (UnitFile::TokensPerS, work.tokens),
     };
@@ -124,6 +129,7 @@ pub(super) fn of_ceiling(ceiling: &CeilingFile, context: &Context) -> Option<Cla
         rounds: &ceiling.rounds,
         check: ceiling.check.as_ref(),
         device: &ceiling.device,
+        clock: ceiling.clock.as_ref(),
         rating: ceiling.rating.as_ref(),
         typical,
     };
@@ -134,6 +140,10 @@ pub(super) fn of_ceiling(ceiling: &CeilingFile, context: &Context) -> Option<Cla
             let typical = (UnitFile::FlopsPerS, ceiling.flops.0);
             claims(&measured(typical), Some(operations), bytes, context)
         }
+        None if crosses_the_link(&ceiling.probe) => {
+            let bytes = Err("a transfer crosses the link between host and device".into());
+            claims(&measured((UnitFile::BytesPerS, ceiling.bytes.0)), None, bytes, context)
+        }
         None => {
             let only_reads = ceiling.probe == ProbeFile::MemoryRead;
             let are_past_caches = ceiling.kernel.as_deref().is_some_and(stores_past_caches);
@@ -141,18 +151,33 @@ pub(super) fn of_ceiling(ceiling: &CeilingFile, context: &Context) -> Option<Cla
                 true => Stores::InMemory,
                 false => Stores::InCaches,
             };
-            let bytes = beyond_caches(ceiling.bytes, 1, stores, context.caches);
+            let caches = context.caches_of(&ceiling.device);
+            let bytes = beyond_caches(ceiling.bytes, 1, stores, caches);
             let typical = (UnitFile::BytesPerS, ceiling.bytes.0);
             claims(&measured(typical), None, bytes, context)
         }
     }
 }
 
-/// Why nothing can be proved of a device, if so.
-fn unknown_device(device: &str) -> Option<String> {
-    (device.parse() != Ok(DeviceSpec::Cpu)).then(|| {
-        format!("the caches of {device}, and the clock its work is timed by, are not known")
-    })
+/// Whether a probe says nothing of a device's own memory.
+fn crosses_the_link(probe: &ProbeFile) -> bool {
+    matches!(
+        probe,
+        ProbeFile::TransferHostToDevice
+            | ProbeFile::TransferDeviceToHost
+            | ProbeFile::TransferBidirectional
+    )
+}
+
+/// Why nothing can be proved of a device, if so. Work on a GPU is bracketed by the host's clock,
+/// which is read before it is given out and when it is done; an old file that does not say so may
+/// have been timed in another way.
+fn unknown_clock(device: &str, clock: Option<&ClockFile>) -> Option<String> {
+    match (device.parse(), clock) {
+        (Ok(DeviceSpec::Cpu), _) => None,
+        (Ok(DeviceSpec::Cuda { .. }), Some(ClockFile::HostMonotonic)) => None,
+        _ => Some(format!("the clock that work on {device} is timed by is not known")),
+    }
 }
 
 fn claims(
@@ -161,12 +186,12 @@ fn claims(
     bytes: Result<u64, String>,
     context: &Context,
 ) -> Option<ClaimsFile> {
-    let Measured { rounds, check, device, rating, typical: (ref unit, work) } = *measured;
+    let Measured { rounds, check, device, clock, rating, typical: (ref unit, work) } = *measured;
     if rounds.is_empty() {
         return None;
     }
     let invalid = rating::invalid(rating);
-    let window = match unknown_device(device).or_else(|| invalid.clone()) {
+    let window = match unknown_clock(device, clock).or_else(|| invalid.clone()) {
         Some(reason) => Err(reason),
         None => Window::best(rounds, check, context),
     };
@@ -262,11 +287,23 @@ mod tests {
 
     fn context() -> Context {
         let caches = Some(Caches { last_level_bytes: 1_000, all_bytes: 1_200 });
-        Context { clock_resolution_ns: Some(50), caches, hypervisor: Some(false) }
+        Context {
+            clock_resolution_ns: Some(50),
+            caches,
+            device_caches: None,
+            hypervisor: Some(false),
+        }
     }
 
     fn measured<'a>(rounds: &'a [RoundFile], check: Option<&'a CheckFile>) -> Measured<'a> {
-        Measured { rounds, check, device: "cpu", rating: None, typical: (UnitFile::TokensPerS, 4) }
+        Measured {
+            rounds,
+            check,
+            device: "cpu",
+            clock: None,
+            rating: None,
+            typical: (UnitFile::TokensPerS, 4),
+        }
     }
 
     #[test]
@@ -305,7 +342,12 @@ mod tests {
         let unchecked = of(&rounds, None, &context()).unwrap();
         assert!(unchecked.existence.is_empty());
         assert!(unchecked.absent["operations"].contains("not checked"));
-        let unknown = Context { clock_resolution_ns: None, caches: None, hypervisor: None };
+        let unknown = Context {
+            clock_resolution_ns: None,
+            caches: None,
+            device_caches: None,
+            hypervisor: None,
+        };
         assert!(of(&rounds, Some(&check()), &unknown).unwrap().existence.is_empty());
         let short = of(&[round(400, 0)], Some(&check()), &context()).unwrap();
         assert!(short.absent["operations"].contains("too short"));
@@ -319,17 +361,24 @@ mod tests {
     }
 
     #[test]
-    fn another_device_and_an_impossible_figure_prove_nothing() {
+    fn an_unknown_clock_and_an_impossible_figure_prove_nothing() {
         let (rounds, check) = ([round(1_000, 0), round(1_000, 0)], check());
-        let of = |device, rating: Option<&RatingFile>| {
-            let measured = Measured { device, rating, ..measured(&rounds, Some(&check)) };
+        let timed = |device: &str, clock: Option<&ClockFile>, rating: Option<&RatingFile>| {
+            let measured = Measured { device, clock, rating, ..measured(&rounds, Some(&check)) };
             claims(&measured, Some((32, 7)), Ok(9_000), &context()).unwrap()
         };
+        let of = |device, rating: Option<&RatingFile>| timed(device, None, rating);
         assert_eq!(of("cpu", None).existence.len(), 2);
-        let cuda = of("cuda:0", None);
-        assert!(cuda.existence.is_empty() && cuda.provisos.is_empty() && cuda.typical.is_some());
-        assert!(cuda.absent["operations"].contains("the caches of cuda:0"));
-        assert!(cuda.absent["bytes"].contains("clock"));
+        assert_eq!(timed("cuda:0", Some(&ClockFile::HostMonotonic), None).existence.len(), 2);
+        let later = ClockFile::Other("device_events".into());
+        for (device, clock) in
+            [("cuda:0", None), ("cuda:0", Some(&later)), ("npu", Some(&ClockFile::HostMonotonic))]
+        {
+            let unknown = timed(device, clock, None);
+            assert!(unknown.existence.is_empty() && unknown.provisos.is_empty());
+            assert!(unknown.typical.is_some() && unknown.absent["operations"].contains(device));
+            assert!(unknown.absent["bytes"].contains("clock"));
+        }
         let rating = |share| RatingFile::Known {
             n_cores: 1,
             flops_per_cycle: 32,

@@ -109,10 +109,11 @@ pub fn case_of(axes: &AxesFile) -> Result<Case, String> {
 
 /// A ceiling that has not been measured yet.
 pub fn ceiling_file(probe: &Probe, sizes: &ProbeSizes) -> CeilingFile {
-    let work = sizes.work(probe.kind);
+    let work = sizes.work(probe);
     let (dtype, gemm_size, working_set_bytes) = match probe.kind {
         ProbeKind::Gemm { operands } => (Some(operands.into()), Some(sizes.gemm_size), None),
         ProbeKind::Memory { .. } => (None, None, Some(sizes.working_set)),
+        ProbeKind::Transfer { .. } => (None, None, Some(sizes.transfer)),
     };
     CeilingFile {
         id: probe.id(),

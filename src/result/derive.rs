@@ -1,10 +1,11 @@
 //! All that follows from rounds and latencies: one way for a run that ended, one that was taken up
 //! again, and files that were merged.
 
-use crate::case::{Operands, Test};
+use crate::case::{DeviceSpec, Operands, Test};
 use crate::result::file::*;
 use crate::result::{claims, rating, roofline, warnings};
 use crate::stats;
+use crate::units::Bytes;
 
 /// Chance at least that an interval holds the median, as far as the number of rounds allows.
 const COVERAGE: f64 = 0.9;
@@ -20,8 +21,11 @@ const MAD_TO_SIGMA: f64 = 1.4826;
 pub(super) struct Context {
     /// Of the clock that measured.
     pub clock_resolution_ns: Option<u64>,
-    /// The caches that could have served memory traffic; absent when the machine does not tell.
+    /// The processor's caches that could have served memory traffic; absent when the machine does
+    /// not tell.
     pub caches: Option<Caches>,
+    /// The same of the device that is not the processor, if there is one.
+    pub device_caches: Option<Caches>,
     /// Whether a hypervisor runs the processor, if that is known.
     pub hypervisor: Option<bool>,
 }
@@ -54,9 +58,27 @@ impl Context {
         Self {
             clock_resolution_ns: file.environment.clock_resolution_ns,
             caches,
+            device_caches: device_caches(file.environment.gpu.as_ref()),
             hypervisor: cpu.hypervisor,
         }
     }
+
+    /// Caches before the memory of a device.
+    pub(super) fn caches_of(&self, device: &str) -> Option<Caches> {
+        match device.parse() {
+            Ok(DeviceSpec::Cpu) => self.caches,
+            Ok(DeviceSpec::Cuda { .. }) => self.device_caches,
+            Err(_) => None,
+        }
+    }
+}
+
+/// Level 2 of a GPU. Level 1 keeps nothing from one kernel to the next that depends on it: the
+/// driver must invalidate it between them (NVIDIA, *Parallel Thread Execution ISA*, cache
+/// operators), and within a kernel a walk reads every byte once.
+fn device_caches(gpu: Option<&GpuFile>) -> Option<Caches> {
+    let Bytes(level_2) = gpu?.l2_cache_bytes.filter(|bytes| bytes.0 > 0)?;
+    Some(Caches { last_level_bytes: level_2, all_bytes: level_2 })
 }
 
 /// Fills in everything that is derived, whatever stood there before.
@@ -79,7 +101,8 @@ pub(super) fn complete(file: &mut ResultFile) {
     for case in &mut file.cases {
         case.throughput = throughput(case);
         let cpu = &file.environment.cpu;
-        case.roofline = roofline::of_case(case, &file.ceilings, context.caches, cpu);
+        let caches = context.caches_of(&case.axes.device);
+        case.roofline = roofline::of_case(case, &file.ceilings, caches, cpu);
         case.claims = claims::of_case(case, &context);
         case.warnings = warnings::of_rounds(&case.rounds, planned_rounds, &context);
         case.warnings.extend(case.warm_up.as_ref().and_then(warnings::of_warm_up));
@@ -177,8 +200,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::probe::{Access, Direction, Probe, ProbeKind, ProbeSizes};
     use crate::result::test_files::round;
-    use crate::units::{Bytes, Flops};
+    use crate::units::Flops;
 
     #[test]
     fn intervals_say_what_they_cover() {
@@ -228,6 +252,59 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The fixture as if a GPU had run it, with a sealed text that is read back.
+    #[test]
+    fn a_file_of_a_device_proves_what_its_own_caches_cannot_have_served() {
+        let text = include_str!("../../tests/data/results/valid/v1.1.json");
+        let mut file = crate::result::parse(text).unwrap();
+        let gpu = serde_json::json!({ "model": "NVIDIA H200", "l2_cache_bytes": 50 << 20 });
+        file.format_version = crate::result::format::FORMAT_VERSION;
+        file.environment.gpu = Some(serde_json::from_value(gpu).unwrap());
+        // The processor's caches have nothing to do with it.
+        file.environment.cpu.last_level_cache_bytes = Some(Bytes(1 << 50));
+        file.plan.device = "cuda:0".into();
+        file.cases.clear();
+        let cuda = DeviceSpec::Cuda { ordinal: 0 };
+        let sizes =
+            ProbeSizes { gemm_size: 8192, working_set: Bytes(4 << 30), transfer: Bytes(512 << 20) };
+        let template = file.ceilings[0].clone();
+        let kinds = [
+            ProbeKind::Gemm { operands: Operands::Tf32 },
+            ProbeKind::Gemm { operands: Operands::Fp8E4M3 },
+            ProbeKind::Memory { access: Access::Read },
+            ProbeKind::Memory { access: Access::Copy },
+            ProbeKind::Transfer { direction: Direction::HostToDevice },
+        ];
+        file.ceilings = kinds
+            .map(|kind| {
+                let probe = Probe { kind, device: cuda, n_threads: 2 };
+                CeilingFile {
+                    outcome: OutcomeFile::Measured,
+                    rounds: vec![RoundFile { run_idx: 0, ..round(1_000_000, 0) }],
+                    check: template.check.clone().map(|check| CheckFile { passes: 4, ..check }),
+                    kernel: Some("cuda".into()),
+                    ..crate::result::ceiling_file(&probe, &sizes)
+                }
+            })
+            .into();
+        complete(&mut file);
+        let sealed = crate::result::seal(&mut file, None);
+        let file = crate::result::parse(&sealed).unwrap();
+        let claims = |i: usize| file.ceilings[i].claims.clone().unwrap();
+        let bits = |i: usize| claims(i).existence[0].operand_bits;
+        assert_eq!((bits(0), bits(1)), (Some(19), Some(8)));
+        // Level 2 may have kept that much of a walk, and as much of what was written.
+        assert_eq!(claims(2).existence[0].work, (4 << 30) - (50 << 20));
+        assert_eq!(claims(3).existence[0].work, (4 << 30) - (100 << 20));
+        assert!(claims(4).existence.is_empty() && claims(4).absent["bytes"].contains("link"));
+        // A device that does not tell its level 2 may serve anything from there.
+        let mut silent = file.clone();
+        silent.environment.gpu.as_mut().unwrap().l2_cache_bytes = None;
+        complete(&mut silent);
+        let of_read = silent.ceilings[2].claims.as_ref().unwrap();
+        assert!(of_read.existence.is_empty() && of_read.absent["bytes"].contains("last-level"));
     }
 
     #[test]

@@ -119,15 +119,16 @@ pub struct CeilingFile {
     pub device: String,
     /// Processor threads.
     pub n_threads: u32,
-    /// Instruction set of the kernel that ran.
+    /// Instruction set of the kernel that ran, or the library.
     pub kernel: Option<String>,
     /// Rows and columns of every factor; absent for memory.
     pub gemm_size: Option<u32>,
-    /// Memory that a pass touches, each byte once; absent for a product.
+    /// Memory that a pass touches, each byte once, or what a transfer copies; absent for a product.
     pub working_set_bytes: Option<Bytes>,
     /// Dense operations of a pass.
     pub flops: Flops,
-    /// Bytes that must cross between memory and processor in a pass, a written one once.
+    /// Bytes that must cross between memory and processor in a pass, a written one once; or that a
+    /// transfer copies between host and device.
     pub bytes: Bytes,
     /// The clock that its times come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -325,7 +326,8 @@ pub struct ExistenceFile {
     pub quantity: QuantityFile,
     /// Id of the definition by which it is counted.
     pub definition: String,
-    /// Width of the wider input of the multiply, as stored; absent for bytes.
+    /// Width of the wider input of the multiply, as stored, and 19 where it is cut to TF32; absent
+    /// for bytes.
     pub operand_bits: Option<u32>,
     /// How much of it, exactly, in the window.
     pub work: u64,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::{Dtype, Operands};
 use crate::measure::Reference;
-use crate::probe::{Access, ProbeKind};
+use crate::probe::{Access, Direction, ProbeKind};
 
 /// Makes an enum of names, and the name of each value.
 macro_rules! names {
@@ -62,6 +62,10 @@ names! {
         Q4K = "q4_k",
         /// Integers of 8 bits; of products alone.
         Int8 = "int8",
+        /// binary32 of which a device multiplies the first 19 bits; of products alone.
+        Tf32 = "tf32",
+        /// 8 bits, 4 of them the exponent's and 3 the mantissa's; of products alone.
+        Fp8E4M3 = "fp8_e4m3",
     }
 }
 
@@ -100,6 +104,12 @@ names! {
         MemoryCopy = "memory_copy",
         /// `a = b + s·c` in memory.
         MemoryTriad = "memory_triad",
+        /// From pinned memory of the host to the device.
+        TransferHostToDevice = "transfer_host_to_device",
+        /// From the device to pinned memory of the host.
+        TransferDeviceToHost = "transfer_device_to_host",
+        /// Both at once, half of the bytes each way.
+        TransferBidirectional = "transfer_bidirectional",
     }
 }
 
@@ -138,6 +148,8 @@ names! {
         Repeated = "repeated.v1",
         /// Entries of a product, in double precision.
         ProductEntries = "product_entries.v1",
+        /// Entries of a product drawn anew for each pass, spoiled before it, in double precision.
+        SampledEntries = "sampled_entries.v1",
         /// The sum of all words, known since they were written.
         WordSum = "word_sum.v1",
         /// Words drawn anew for each pass, spoiled before it.
@@ -218,6 +230,8 @@ impl From<Operands> for DtypeFile {
             Operands::F16 => Self::F16,
             Operands::BF16 => Self::Bf16,
             Operands::Int8 => Self::Int8,
+            Operands::Tf32 => Self::Tf32,
+            Operands::Fp8E4M3 => Self::Fp8E4M3,
         }
     }
 }
@@ -229,6 +243,15 @@ impl From<ProbeKind> for ProbeFile {
             ProbeKind::Memory { access: Access::Read } => Self::MemoryRead,
             ProbeKind::Memory { access: Access::Copy } => Self::MemoryCopy,
             ProbeKind::Memory { access: Access::Triad } => Self::MemoryTriad,
+            ProbeKind::Transfer { direction: Direction::HostToDevice } => {
+                Self::TransferHostToDevice
+            }
+            ProbeKind::Transfer { direction: Direction::DeviceToHost } => {
+                Self::TransferDeviceToHost
+            }
+            ProbeKind::Transfer { direction: Direction::Bidirectional } => {
+                Self::TransferBidirectional
+            }
         }
     }
 }
@@ -240,6 +263,7 @@ impl From<Reference> for ReferenceFile {
             Reference::TeacherForced => Self::TeacherForced,
             Reference::Repeated => Self::Repeated,
             Reference::ProductEntries => Self::ProductEntries,
+            Reference::SampledEntries => Self::SampledEntries,
             Reference::WordSum => Self::WordSum,
             Reference::SpoiledWords => Self::SpoiledWords,
         }
@@ -276,7 +300,9 @@ mod tests {
             DtypeFile::Int8.live().is_err() && DtypeFile::Other("q2".into()).operands().is_err()
         );
         let memory = Access::ALL.map(|access| ProbeKind::Memory { access });
-        for kind in [&memory[..], &[ProbeKind::Gemm { operands: Operands::F16 }]].concat() {
+        let transfers = Direction::ALL.map(|direction| ProbeKind::Transfer { direction });
+        let gemm = [ProbeKind::Gemm { operands: Operands::F16 }];
+        for kind in [&memory[..], &transfers, &gemm].concat() {
             assert_eq!(ProbeFile::from(kind).as_str(), kind.name());
         }
         let read = |text: &str| serde_json::from_str::<UnitFile>(text).unwrap();

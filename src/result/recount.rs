@@ -72,19 +72,21 @@ pub(super) fn check_work(file: &ResultFile) -> Outcome {
 }
 
 fn check_probe_work(ceiling: &CeilingFile) -> Outcome {
-    let kind = convert::probe_of(ceiling)?.kind;
-    let is_gemm = matches!(kind, ProbeKind::Gemm { .. });
+    let probe = convert::probe_of(ceiling)?;
+    let is_gemm = matches!(probe.kind, ProbeKind::Gemm { .. });
     if ceiling.gemm_size.is_some() != is_gemm
         || ceiling.working_set_bytes.is_some() == is_gemm
         || ceiling.gemm_size.is_some_and(|size| size > MAX_GEMM_SIZE)
     {
         return Err("its sizes are not those of its probe".into());
     }
+    let touched = ceiling.working_set_bytes.unwrap_or(Bytes(0));
     let sizes = ProbeSizes {
         gemm_size: ceiling.gemm_size.unwrap_or(0),
-        working_set: ceiling.working_set_bytes.unwrap_or(Bytes(0)),
+        working_set: touched,
+        transfer: touched,
     };
-    let work = sizes.work(kind);
+    let work = sizes.work(&probe);
     match (work.flops, work.bytes) == (ceiling.flops, ceiling.bytes) {
         true => Ok(()),
         false => Err("its work is not that of its size".into()),

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use crate::case::Operands;
-use crate::error::Result;
+use crate::device::Device;
+use crate::error::{Error, Result};
 use crate::measure::Workload;
 use crate::probe::{ProbeKind, ProbeSizes};
-use crate::workload::{GemmProbe, MemoryProbe, ProbeMemory};
+use crate::workload::{DeviceProbes, GemmProbe, MemoryProbe, ProbeMemory};
 
 /// Probes that have run, with their memory.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Probes {
     products: HashMap<Operands, GemmProbe>,
     /// What all walks share.
     memory: Option<ProbeMemory>,
+    /// Those of a device that is not the processor.
+    on_device: Option<DeviceProbes>,
 }
 
 /// A probe for one round.
@@ -28,10 +31,17 @@ impl Probes {
     /// [`crate::Error::Engine`] if there is no memory for it.
     pub fn workload(
         &mut self,
+        device: &Device,
         kind: ProbeKind,
         sizes: ProbeSizes,
         seed: u64,
     ) -> Result<(Round<'_>, &'static str, bool)> {
+        if self.on_device.is_none() {
+            self.on_device = DeviceProbes::new(device)?;
+        }
+        if let Some(probes) = &mut self.on_device {
+            return probes.workload(kind, sizes, seed);
+        }
         match kind {
             ProbeKind::Gemm { operands } => {
                 let is_new = !self.products.contains_key(&operands);
@@ -54,6 +64,8 @@ impl Probes {
                 let kernel = probe.kernel();
                 Ok((Box::new(probe), kernel, is_new))
             }
+            // Planned for no processor.
+            ProbeKind::Transfer { .. } => Err(Error::NothingToRun),
         }
     }
 
@@ -62,6 +74,9 @@ impl Probes {
         self.products.retain(|&operands, _| kinds.contains(&ProbeKind::Gemm { operands }));
         if !kinds.iter().any(|kind| matches!(kind, ProbeKind::Memory { .. })) {
             self.memory = None;
+        }
+        if let Some(probes) = &mut self.on_device {
+            probes.keep_only(kinds);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::measure::{self, Clock as _, MonotonicClock, OffsetClock};
 use crate::model::ModelSpec;
 use crate::model::weights::Weights;
 use crate::plan::{MAX_THREADS, Plan, PlannedCase, PlannedProbe};
-use crate::probe::ProbeSizes;
+use crate::probe::{ProbeKind, ProbeSizes};
 use crate::result::file::{EnvironmentFile, OutcomeFile, ResultFile, RunEnd, RunFile};
 use crate::result::{self, Assembly, Entry, FORMAT_VERSION, Journal, Record};
 use crate::runner::gpu::gpu_file;
@@ -304,6 +304,18 @@ fn plan_of(assembly: &Assembly, cannot: &dyn Fn(String) -> Error) -> Result<Plan
 fn probe_sizes(file: &ResultFile) -> ProbeSizes {
     let default = ProbeSizes::for_cache(None);
     let gemm_size = file.ceilings.iter().find_map(|c| c.gemm_size).unwrap_or(default.gemm_size);
-    let working_set: Option<Bytes> = file.ceilings.iter().find_map(|c| c.working_set_bytes);
-    ProbeSizes { gemm_size, working_set: working_set.unwrap_or(default.working_set) }
+    let touched = |is_its: fn(ProbeKind) -> bool| -> Option<Bytes> {
+        let mut ceilings = file.ceilings.iter();
+        ceilings.find_map(|c| {
+            let kind = result::probe_of(c).ok()?.kind;
+            c.working_set_bytes.filter(|_| is_its(kind))
+        })
+    };
+    let working_set = touched(|kind| matches!(kind, ProbeKind::Memory { .. }));
+    let transfer = touched(|kind| matches!(kind, ProbeKind::Transfer { .. }));
+    ProbeSizes {
+        gemm_size,
+        working_set: working_set.unwrap_or(default.working_set),
+        transfer: transfer.unwrap_or(default.transfer),
+    }
 }

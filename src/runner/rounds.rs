@@ -213,7 +213,8 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         // Out of `self` while it runs: timing needs the rest of it.
         let mut probes = std::mem::take(&mut self.probes);
         let turn = {
-            let (mut workload, kernel, is_new) = probes.workload(kind, sizes, seed)?;
+            let (mut workload, kernel, is_new) =
+                probes.workload(&self.device, kind, sizes, seed)?;
             if is_new && self.items[idx].warmed_up {
                 // The warm-up was on memory that is gone; the first pass over this one is slow.
                 let once = Limits { min_ns: 0, min_passes: 1, ..self.plan.settings.probe_round() };

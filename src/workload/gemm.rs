@@ -38,7 +38,8 @@ impl GemmProbe {
     /// Draws the factors and packs them.
     ///
     /// # Errors
-    /// [`Error::Engine`] if there is no memory.
+    /// [`Error::Engine`] if there is no memory, [`Error::BadValue`] for a format that the processor
+    /// does not multiply.
     pub fn new(operands: Operands, size: u32, seed: u64) -> Result<Self> {
         let size = size as usize;
         let factor = |name| {
@@ -62,6 +63,13 @@ impl GemmProbe {
                 pack(Rows::Bf16(&halves), WeightFormat::Float(FloatFormat::Bf16))
             }
             Operands::Int8 => pack(Rows::F32(&w), WeightFormat::Blocks(BlockFormat::Int8)),
+            Operands::Tf32 | Operands::Fp8E4M3 => {
+                return Err(Error::BadValue {
+                    flag: "--dtype",
+                    value: operands.to_string(),
+                    problem: "the processor has no product of it".into(),
+                });
+            }
         };
         let linear = linear.map_err(Error::engine("allocating a matrix product"))?;
         let (instructions, mut packed) = (Instructions::detect(), Scratch::default());
@@ -145,17 +153,29 @@ impl GemmProbe {
 }
 
 /// Number `i` of a random factor, which the format has without rounding.
-fn number(operands: Operands, stream: Stream, i: u64) -> f32 {
+pub(super) fn number(operands: Operands, stream: Stream, i: u64) -> f32 {
     match operands {
         Operands::F32 => stream.bell(i, 0.0, 1.0),
+        Operands::Tf32 => f32::from_bits(stream.bell(i, 0.0, 1.0).to_bits() & TF32_MASK),
         Operands::F16 => f16::from_f32(stream.bell(i, 0.0, 1.0)).to_f32(),
         Operands::BF16 => bf16::from_f32(stream.bell(i, 0.0, 1.0)).to_f32(),
+        Operands::Fp8E4M3 => e4m3(stream.bits(i)),
         Operands::Int8 => stream.below(i, 255) as f32 - 127.0,
     }
 }
 
+/// The bits of an f32 that a product of TF32 looks at: sign, exponent and 10 of the mantissa.
+const TF32_MASK: u32 = 0xffff_e000;
+
+/// A number of E4M3 from random bits: of both signs, from a quarter up to almost four.
+fn e4m3(bits: u64) -> f32 {
+    let mantissa = 1.0 + (bits & 7) as f32 / 8.0;
+    let size = mantissa * [0.25, 0.5, 1.0, 2.0][(bits >> 8 & 3) as usize];
+    if bits & 0x80 == 0 { size } else { -size }
+}
+
 /// The largest difference as a share of the largest wanted value; not a number if any is not.
-fn relative_error(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+pub(super) fn relative_error(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     let (mut difference, mut scale) = (0.0_f64, 0.0_f64);
     for (found, wanted) in pairs {
         if !found.is_finite() {
@@ -207,10 +227,12 @@ impl Workload for GemmProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::DeviceSpec;
 
     #[test]
     fn products_of_every_format_are_checked() {
-        for (name, operands) in Operands::NAMES {
+        for operands in Operands::of_device(DeviceSpec::Cpu) {
+            let name = operands.name();
             let probe = || GemmProbe::new(operands, 70, 3).unwrap();
             let mut right = probe();
             for _ in 0..2 {

@@ -123,6 +123,7 @@ const FEATURE_SWITCHES: &[&str] = &[
     "device/mod.rs",
     "kernels/mod.rs",
     "result/tool.rs",
+    "workload/mod.rs",
 ];
 
 #[test]

@@ -174,8 +174,9 @@ pub(in crate::cli) struct ProbeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(in crate::cli) device: DeviceSpec,
 
-    /// Number formats of matrix products: f32, f16, bf16, int8.
-    #[arg(long, value_name = "DTYPE", value_delimiter = ',', default_value = "f32,f16,bf16,int8")]
+    /// Number formats of matrix products: f32, tf32, f16, bf16, fp8_e4m3, int8 [default: those that
+    /// the device multiplies].
+    #[arg(long, value_name = "DTYPE", value_delimiter = ',')]
     pub(in crate::cli) dtype: Vec<Operands>,
 
     /// Processor threads [default: physical cores].

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::args::{ProbeArgs, nanoseconds};
 use super::run::{resources, threads};
 use super::{place, session};
+use crate::case::Operands;
 use crate::device::Device;
 use crate::error::Result;
 use crate::plan::{Plan, Settings};
@@ -23,6 +24,10 @@ pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
         injected_slowdown: None,
     };
     let (threads, resources) = (threads(&args.threads), resources(&device));
-    let plan = Plan::of_probes(&args.dtype, &threads, settings, resources)?;
+    let operands = match &args.dtype[..] {
+        [] => Operands::of_device(args.device),
+        given => given.to_vec(),
+    };
+    let plan = Plan::of_probes(&operands, &threads, settings, resources)?;
     session::start(&plan, &args.result, None)
 }

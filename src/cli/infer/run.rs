@@ -136,10 +136,13 @@ pub(super) fn resources(device: &Device) -> Resources {
         (None, _) => Resources {
             free_memory: result::available_memory(),
             last_level_cache: result::last_level_cache(),
+            capability: None,
         },
-        (Some(free), cache) => {
-            Resources { free_memory: Some(Bytes(free)), last_level_cache: cache.map(Bytes) }
-        }
+        (Some(free), cache) => Resources {
+            free_memory: Some(Bytes(free)),
+            last_level_cache: cache.map(Bytes),
+            capability: device.capability(),
+        },
     }
 }
 

@@ -409,6 +409,27 @@ impl Context {
         Ok(Graph { graph, of })
     }
 
+    /// Sets every byte of a span, after all that was launched before.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn set_bytes(&self, to: Span<'_>, byte: u8) -> Result<()> {
+        const SETTING: &str = "setting memory of the device";
+        if to.n_bytes() == 0 {
+            return Ok(());
+        }
+        self.stream.context().bind_to_thread().map_err(Error::engine(SETTING))?;
+        // SAFETY: the span is memory of this device, taken in the order of this stream.
+        unsafe {
+            result::memset_d8_async(to.address(), byte, to.n_bytes(), self.stream.cu_stream())
+        }
+        .map_err(Error::engine(SETTING))
+    }
+
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
     /// Copies to the start of a span, and returns when the source is not needed any more.
     ///
     /// # Errors
@@ -427,8 +448,7 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::Engine`].
-    #[cfg(test)]
-    pub(super) fn download(&self, from: Span<'_>, bytes: &mut [u8]) -> Result<()> {
+    pub fn download(&self, from: Span<'_>, bytes: &mut [u8]) -> Result<()> {
         assert!(bytes.len() <= from.n_bytes());
         self.copied(|stream| {
             // SAFETY: as above, the other way round.
@@ -436,7 +456,6 @@ impl Context {
         })
     }
 
-    #[cfg(test)]
     fn copied(
         &self,
         copy: impl FnOnce(sys::CUstream) -> std::result::Result<(), DriverError>,

@@ -69,7 +69,8 @@ pub fn open(ordinal: usize) -> Result<CudaDevice, Obstacle> {
 /// What the driver says.
 fn prepare(device: &CudaDevice) -> Result<(), Obstacle> {
     // SAFETY: all allocations and launches of this process are on the device's one stream, so that
-    // nothing is freed or read before what was asked for earlier is done.
+    // nothing is freed or read before what was asked for earlier is done. Copies of the transfer
+    // probe are on another one too, and both are waited for before and after (`transfer.rs`).
     unsafe { device.disable_event_tracking() };
     let stream = device.cuda_stream();
     if !stream.context().has_async_alloc() {

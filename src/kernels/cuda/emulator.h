@@ -84,6 +84,7 @@ static inline To as(From from) {
     return to;
 }
 static inline float __int_as_float(int bits) { return as<float>(bits); }
+static inline unsigned int __float_as_uint(float number) { return as<unsigned int>(number); }
 static inline float __uint_as_float(unsigned int bits) { return as<float>(bits); }
 static inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 static inline float power_of_two(float x) { return std::exp2(x); }

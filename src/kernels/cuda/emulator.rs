@@ -71,6 +71,9 @@ fn kernels(source: Source) -> Vec<String> {
         Source::Products => "product_narrowed product_wide product_added product_gated",
         Source::SingleAttention => "attend_single join_splits",
         Source::BlockAttention => "attend_block",
+        Source::Probes => {
+            "draw_elements draw_tf32 draw_e4m3 draw_int8 draw_words read_sum copy_words triad"
+        }
     };
     let names = words.split(' ');
     match source {

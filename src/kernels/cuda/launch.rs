@@ -92,6 +92,11 @@ impl<'a> Launch<'a> {
         self.word(u64::from(value.to_bits()))
     }
 
+    /// A number of 64 bits.
+    pub(super) fn long(self, value: u64) -> Self {
+        self.word(value)
+    }
+
     fn word(mut self, word: u64) -> Self {
         self.arguments.push(word);
         self

@@ -29,16 +29,19 @@ pub enum Source {
     SingleAttention,
     /// Attention of many queries, by the tensor cores.
     BlockAttention,
+    /// Random numbers, and walks through memory.
+    Probes,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Source; 5] = [
+    pub const ALL: [Source; 6] = [
         Source::Rows,
         Source::Rotary,
         Source::Products,
         Source::SingleAttention,
         Source::BlockAttention,
+        Source::Probes,
     ];
 
     /// Its text.
@@ -49,6 +52,7 @@ impl Source {
             Source::Products => include_str!("gemv.cu"),
             Source::SingleAttention => include_str!("decode_attention.cu"),
             Source::BlockAttention => include_str!("prefill_attention.cu"),
+            Source::Probes => include_str!("probe.cu"),
         }
     }
 
@@ -184,7 +188,7 @@ mod tests {
                 variants(heads).into_iter().map(move |it| (Version { major, minor }, it))
             })
             .collect();
-        assert_eq!(wanted.len(), 3 * 14 + 39);
+        assert_eq!(wanted.len(), 3 * 17 + 42);
         wanted.par_iter().for_each(|(capability, variant)| {
             let compiled = compile(variant, *capability);
             let Compiled { image, log } = compiled.unwrap_or_else(|problem| {

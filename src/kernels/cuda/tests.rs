@@ -9,7 +9,9 @@ use half::{bf16, f16};
 
 use super::context::{Context, Memory};
 use super::launch::{Launch, Span};
+use super::matmul::Matmul;
 use super::operations::*;
+use super::probes::*;
 use super::program::HeadShape;
 use super::{device, driver, emulator};
 use crate::kernels::DEVICE_TURN;
@@ -553,6 +555,90 @@ fn blocks_of_queries_attend_to_their_past(machine: &Machine) {
     AttentionCase::new(FloatFormat::Bf16, (128, 1), 17, 70).check(machine, None);
 }
 
+/// The sources' own arithmetic, as a test can write it once more.
+fn stream(key: u64, index: u64) -> u64 {
+    let mut z = key.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn bell(bits: u64) -> f32 {
+    let sum: i32 = (0..4).map(|i| (bits >> (16 * i) & 0xffff) as i32).sum();
+    (sum - 2 * 0xffff) as f32 * (1.0 / 37_837.227)
+}
+
+fn random_numbers_are_those_of_the_host(machine: &Machine) {
+    const N: u64 = 1000;
+    let drawn = |factors: Factors| {
+        let to = machine.hold(&vec![0xaa; N as usize * factors.bytes()]);
+        machine.run(&draw(factors, to.span(), 77));
+        machine.read(&to)
+    };
+    let bytes = |of: &dyn Fn(u64) -> Vec<u8>| -> Vec<u8> { (0..N).flat_map(of).collect() };
+    let number = |i| bell(stream(77, i));
+    for (factors, wanted) in [
+        (Factors::Floats(FloatFormat::F32), bytes(&|i| number(i).to_le_bytes().into())),
+        (Factors::Tf32, bytes(&|i| (number(i).to_bits() & 0xffff_e000).to_le_bytes().into())),
+        (
+            Factors::Floats(FloatFormat::F16),
+            bytes(&|i| f16::from_f32(number(i)).to_le_bytes().into()),
+        ),
+        (
+            Factors::Floats(FloatFormat::Bf16),
+            bytes(&|i| bf16::from_f32(number(i)).to_le_bytes().into()),
+        ),
+        (
+            Factors::Fp8,
+            bytes(&|i| {
+                let bits = stream(77, i);
+                vec![(bits & 0x87 | (5 + (bits >> 8 & 3)) << 3) as u8]
+            }),
+        ),
+        (
+            Factors::Int8,
+            bytes(&|i| vec![(((stream(77, i) >> 32) * 255 >> 32) as i32 - 127) as i8 as u8]),
+        ),
+    ] {
+        assert_eq!(drawn(factors), wanted, "{factors:?}");
+    }
+}
+
+/// Two multiprocessors, and as many words as leave some threads one more turn than others.
+fn walks_take_every_word_once(machine: &Machine) {
+    const N_MULTIPROCESSORS: usize = 2;
+    for n_words in [2, 4096, 2 * (5 * 2048 + 77)] {
+        let word = |at: u64| stream(9, 3 + at) & 0x007f_ffff_007f_ffff | 0x3f80_0000_3f80_0000;
+        let words = machine.hold(&vec![0; n_words * 8]);
+        machine.run(&draw_words(words.span(), 9, 3));
+        let wanted: Vec<u8> = (0..n_words as u64).flat_map(|at| word(at).to_le_bytes()).collect();
+        assert_eq!(machine.read(&words), wanted);
+
+        let sums = machine.hold(&vec![0xff; n_sums(N_MULTIPROCESSORS) * 8]);
+        machine.run(&read_sum(N_MULTIPROCESSORS, words.span(), sums.span()));
+        let sums = machine.read(&sums);
+        let sums = sums.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+        let found = sums.fold(0, u64::wrapping_add);
+        assert_eq!(found, (0..n_words as u64).map(word).fold(0, u64::wrapping_add));
+
+        // One word more, which is left alone.
+        let blank = vec![0xff; n_words * 8 + 16];
+        let to = machine.hold(&blank);
+        machine.run(&copy_words(N_MULTIPROCESSORS, words.span(), to.span()));
+        assert_eq!(machine.read(&to)[..n_words * 8], wanted);
+        assert_eq!(machine.read(&to)[n_words * 8..], [0xff; 16]);
+
+        let n = n_words * 2;
+        let (b, c) = (drawn(FloatFormat::F32, n, 4), drawn(FloatFormat::F32, n, 5));
+        let (of_b, of_c) =
+            (machine.floats(FloatFormat::F32, &b), machine.floats(FloatFormat::F32, &c));
+        let a = machine.hold(&vec![0xff; n * 4]);
+        machine.run(&triad(N_MULTIPROCESSORS, a.span(), of_b.span(), of_c.span(), 0.5));
+        let wanted: Vec<f64> = b.iter().zip(&c).map(|(b, c)| f64::from(b + 0.5 * c)).collect();
+        assert_eq!(machine.read_floats(FloatFormat::F32, &a), wanted);
+    }
+}
+
 /// A test for each machine.
 macro_rules! on_every_machine {
     ($($name:ident,)+) => {
@@ -583,6 +669,8 @@ on_every_machine!(
     products_of_every_kind_and_number_of_rows,
     single_queries_attend_over_splits,
     blocks_of_queries_attend_to_their_past,
+    random_numbers_are_those_of_the_host,
+    walks_take_every_word_once,
 );
 
 mod gpu_graphs {
@@ -622,5 +710,57 @@ mod gpu_graphs {
             bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let wanted = [[1, 2, 3], [9; 3], [1, 2, 3], [1, 2, 3], [1, 2, 3], [9; 3]].concat();
         assert_eq!(words, wanted);
+    }
+}
+
+/// Every product of the library against one in double precision. It needs a device.
+#[test]
+fn products_by_cublaslt() {
+    const SIZE: usize = 256;
+    let _turn = DEVICE_TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(Machine::Gpu(context)) = Machine::gpu() else { return };
+    for factors in [
+        Factors::Floats(FloatFormat::F32),
+        Factors::Floats(FloatFormat::F16),
+        Factors::Floats(FloatFormat::Bf16),
+        Factors::Tf32,
+        Factors::Int8,
+    ] {
+        let matmul = Matmul::new(&context, factors, SIZE, (1, 2)).unwrap();
+        matmul.multiply(&context).unwrap();
+        let mut bytes = vec![0; SIZE * SIZE * factors.result_bytes()];
+        context.download(matmul.y(), &mut bytes).unwrap();
+        let entry = |i: usize| -> f64 {
+            let at = &bytes[i * factors.result_bytes()..];
+            match factors {
+                Factors::Floats(FloatFormat::F16) => f16::from_le_bytes([at[0], at[1]]).into(),
+                Factors::Floats(FloatFormat::Bf16) => bf16::from_le_bytes([at[0], at[1]]).into(),
+                Factors::Int8 => i32::from_le_bytes([at[0], at[1], at[2], at[3]]).into(),
+                _ => f32::from_le_bytes([at[0], at[1], at[2], at[3]]).into(),
+            }
+        };
+        let number = |key: u64, i: usize| -> f64 {
+            let bits = stream(key, i as u64);
+            match factors {
+                Factors::Floats(FloatFormat::F16) => f16::from_f32(bell(bits)).into(),
+                Factors::Floats(FloatFormat::Bf16) => bf16::from_f32(bell(bits)).into(),
+                Factors::Int8 => ((bits >> 32) * 255 >> 32) as f64 - 127.0,
+                Factors::Tf32 => f32::from_bits(bell(bits).to_bits() & 0xffff_e000).into(),
+                _ => bell(bits).into(),
+            }
+        };
+        let wanted = |i: usize| -> f64 {
+            let (row, column) = (i / SIZE * SIZE, i % SIZE * SIZE);
+            (0..SIZE).map(|k| number(1, row + k) * number(2, column + k)).sum()
+        };
+        let some = || (0..SIZE * SIZE).step_by(97);
+        let tolerance = match factors {
+            Factors::Int8 => 0.0,
+            Factors::Floats(format) => tolerance(format),
+            _ => tolerance(FloatFormat::F32),
+        };
+        let (found, wanted): (Vec<f64>, Vec<f64>) =
+            (some().map(entry).collect(), some().map(wanted).collect());
+        alike(&found, &wanted, tolerance);
     }
 }
