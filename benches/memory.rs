@@ -83,7 +83,8 @@ fn row(args: &[String]) -> Fallible<()> {
         injected_slowdown: None,
     };
     let free_memory = result::available_memory();
-    let plan = Plan::new(axes, settings, Resources { free_memory, last_level_cache: None })?;
+    let resources = Resources { free_memory, ..Resources::default() };
+    let plan = Plan::new(axes, settings, resources)?;
     let observers = Observers {
         interrupted: &AtomicBool::new(false),
         watch: &mut |_| {},

@@ -234,7 +234,7 @@ impl<'a> Evidence<'a> {
 /// The first fact of which two files say something that cannot both be so of one device.
 fn difference(a: &ResultFile, b: &ResultFile) -> Option<String> {
     let facts = |file: &ResultFile| {
-        let cpu = &file.environment.cpu;
+        let (cpu, gpu) = (&file.environment.cpu, file.environment.gpu.as_ref());
         let text = |fact: &Option<String>| fact.clone();
         let number = |fact: Option<u64>| fact.map(|value| value.to_string());
         [
@@ -246,6 +246,10 @@ fn difference(a: &ResultFile, b: &ResultFile) -> Option<String> {
             ("cpu.physical_cores", number(Some(cpu.physical_cores.into()))),
             ("cpu.last_level_cache_bytes", number(cpu.last_level_cache_bytes.map(|bytes| bytes.0))),
             ("cpu.hypervisor", cpu.hypervisor.map(|is| is.to_string())),
+            ("gpu.model", gpu.and_then(|gpu| text(&gpu.model))),
+            ("gpu.compute_capability", gpu.and_then(|gpu| text(&gpu.compute_capability))),
+            ("gpu.l2_cache_bytes", number(gpu.and_then(|gpu| gpu.l2_cache_bytes).map(|b| b.0))),
+            ("gpu.memory_bytes", number(gpu.and_then(|gpu| gpu.memory_bytes).map(|b| b.0))),
         ]
     };
     let (a, b) = (facts(a), facts(b));

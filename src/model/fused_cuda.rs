@@ -303,6 +303,7 @@ impl CudaDecoder {
         cache.forget_from(cache.len - 1)?;
         context.synchronize()?;
         let graph = context.capture(parts, |context, parts| parts.launch(context))?;
+        graph.of().spoil(context)?;
         cache.steps = Some(Steps { graph, ready: None });
         Ok(())
     }
@@ -633,6 +634,12 @@ impl CudaDecoder {
 }
 
 impl StepParts {
+    /// Makes logits not numbers, and picks tokens that no vocabulary has.
+    fn spoil(&self, context: &Context) -> Result<()> {
+        context.set_bytes(context.span_of(&self.logits)?, 0xff)?;
+        context.set_bytes(context.span_of(&self.picks)?, 0xff)
+    }
+
     /// A whole step: from the token to the next one, and on to the next position.
     fn launch(&self, context: &Context) -> Result<()> {
         let Self { decoder, held, work, token, logits, picks } = self;
@@ -669,6 +676,8 @@ impl CudaCache {
     pub fn forget_from(&mut self, len: usize) -> Result<()> {
         if let Some(steps) = &mut self.steps {
             steps.ready = None;
+            // A replay that does nothing must not leave the results of one before.
+            steps.graph.of().spoil(&self.context)?;
         }
         self.len = self.len.min(len);
         if self.n_written > self.len {

@@ -520,7 +520,14 @@ pub(super) const COLUMNS: &[Definition] = &[
         "intact, altered or no_digests: whether the file is as it was written; only an intact file proves \
          anything",
     ),
-    column(&["probe"], "what was probed: gemm, memory_read, memory_copy or memory_triad"),
+    column(&["probe"], "what was probed: gemm, a walk through memory, or a transfer"),
+    column(
+        &["transfer_host_to_device", "transfer_device_to_host", "transfer_bidirectional"],
+        "a probe: copies between pinned memory of the host and a device; no memory bandwidth, and it proves \
+         nothing",
+    ),
+    column(&["tf32"], "a product of f32 factors of which a device takes 19 bits"),
+    column(&["fp8_e4m3"], "a product of factors of 8 bits: 4 of exponent, 3 of mantissa"),
     column(&["gemm"], "a probe: a product of two square matrices, 2 x M x N x K operations"),
     column(&["memory_read"], "a probe: reads a working set that no cache holds"),
     column(&["memory_copy"], "a probe: writes one half of a working set from the other"),

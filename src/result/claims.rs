@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::DeviceSpec;
+use crate::case::{DeviceSpec, Operands};
 use crate::probe::{CACHE_MULTIPLE, stores_past_caches};
 use crate::result::derive::{Caches, Context, operand_bits, rates};
 use crate::result::file::*;
@@ -111,7 +111,8 @@ pub(super) fn of_case(case: &CaseFile, context: &Context) -> Option<ClaimsFile> 
             let caches = context.caches_of(&case.axes.device);
             beyond_caches(work.bytes_min, walks, Stores::InCaches, caches)
         });
-    let bits = operand_bits(&case.axes.dtype).map(|bits| (bits, work.flops.0));
+    let bits = claimed_bits(&case.axes.dtype, &case.axes.device);
+    let bits = bits.map(|bits| (bits, work.flops.0));
     let measured = Measured {
         rounds: &case.rounds,
         check: case.check.as_ref(),
@@ -133,7 +134,7 @@ pub(super) fn of_ceiling(ceiling: &CeilingFile, context: &Context) -> Option<Cla
         rating: ceiling.rating.as_ref(),
         typical,
     };
-    match ceiling.dtype.as_ref().and_then(operand_bits) {
+    match ceiling.dtype.as_ref().and_then(|dtype| claimed_bits(dtype, &ceiling.device)) {
         Some(bits) => {
             let bytes = Err("a product's factors may sit in a cache".into());
             let operations = (bits, ceiling.flops.0);
@@ -157,6 +158,15 @@ pub(super) fn of_ceiling(ceiling: &CeilingFile, context: &Context) -> Option<Cla
             claims(&measured(typical), None, bytes, context)
         }
     }
+}
+
+/// Bits of the operands that a multiplication is claimed at. A product in f32 that a device's library
+/// did may have cut them to TF32, or made them of several products in bf16, and no check of its result
+/// tells: so it counts as TF32.
+fn claimed_bits(dtype: &DtypeFile, device: &str) -> Option<u32> {
+    let bits = operand_bits(dtype)?;
+    let is_cpu = device.parse() == Ok(DeviceSpec::Cpu);
+    Some(if is_cpu { bits } else { bits.min(Operands::Tf32.bits()) })
 }
 
 /// Whether a probe says nothing of a device's own memory.
@@ -303,6 +313,22 @@ mod tests {
             clock: None,
             rating: None,
             typical: (UnitFile::TokensPerS, 4),
+        }
+    }
+
+    #[test]
+    fn f32_of_a_device_counts_as_tf32() {
+        let dtype = |text: &str| serde_json::from_value::<DtypeFile>(text.into()).unwrap();
+        for (name, device, bits) in [
+            ("f32", "cpu", Some(32)),
+            ("f32", "cuda:0", Some(19)),
+            ("tf32", "cuda:0", Some(19)),
+            ("bf16", "cuda:1", Some(16)),
+            ("fp8_e4m3", "cuda:0", Some(8)),
+            ("f32", "a device of later", Some(19)),
+            ("a format of later", "cuda:0", None),
+        ] {
+            assert_eq!(claimed_bits(&dtype(name), device), bits, "{name} on {device}");
         }
     }
 

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::kernels::Threads;
 use crate::measure::{self, Clock, Limits, Recorder, Round, WarmUp, Workload};
 use crate::plan::{Plan, WeightSet};
+use crate::probe::ProbeKind;
 use crate::result::file::{ConditionsFile, OutcomeFile, RunEnd};
 use crate::result::{self, Record};
 use crate::runner::budget::{Budget, RoundCost};
@@ -206,25 +207,42 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         round_idx: u32,
     ) -> Result<(Turn, String)> {
         let kind = self.plan.probes[probe_idx].probe.kind;
-        let (seed, sizes) = (self.plan.settings.seed, self.plan.probe_sizes);
         if !self.plan.keeps_probes {
             self.probes.keep_only(&[kind]);
         }
         // Out of `self` while it runs: timing needs the rest of it.
         let mut probes = std::mem::take(&mut self.probes);
-        let turn = {
-            let (mut workload, kernel, is_new) =
-                probes.workload(&self.device, kind, sizes, seed)?;
-            if is_new && self.items[idx].warmed_up {
-                // The warm-up was on memory that is gone; the first pass over this one is slow.
-                let once = Limits { min_ns: 0, min_passes: 1, ..self.plan.settings.probe_round() };
-                measure::run_round(&mut *workload, self.clock, &once, &|| false, |_| {})?;
-            }
-            let turn = self.time(idx, round_idx, &mut *workload, |_| {})?;
-            (turn, kernel.to_owned())
-        };
+        let turn = self.probe_round(&mut probes, idx, kind, round_idx);
+        if turn.is_err() {
+            // What failed may have left anything behind; the others go on with theirs.
+            let is_gemm = matches!(kind, ProbeKind::Gemm { .. });
+            let shares = |other: &ProbeKind| match is_gemm {
+                true => *other == kind,
+                false => std::mem::discriminant(other) == std::mem::discriminant(&kind),
+            };
+            let kinds = self.plan.probes.iter().map(|planned| planned.probe.kind);
+            probes.keep_only(&kinds.filter(|other| !shares(other)).collect::<Vec<_>>());
+        }
         self.probes = probes;
-        Ok(turn)
+        turn
+    }
+
+    fn probe_round(
+        &mut self,
+        probes: &mut Probes,
+        idx: usize,
+        kind: ProbeKind,
+        round_idx: u32,
+    ) -> Result<(Turn, String)> {
+        let (seed, sizes) = (self.plan.settings.seed, self.plan.probe_sizes);
+        let (mut workload, kernel, is_new) = probes.workload(&self.device, kind, sizes, seed)?;
+        if is_new && self.items[idx].warmed_up {
+            // The warm-up was on memory that is gone; the first pass over this one is slow.
+            let once = Limits { min_ns: 0, min_passes: 1, ..self.plan.settings.probe_round() };
+            measure::run_round(&mut *workload, self.clock, &once, &|| false, |_| {})?;
+        }
+        let turn = self.time(idx, round_idx, &mut *workload, |_| {})?;
+        Ok((turn, kernel.to_owned()))
     }
 
     fn case_turn(

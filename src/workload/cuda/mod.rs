@@ -40,8 +40,7 @@ impl DeviceProbes {
     /// # Errors
     /// [`crate::Error::Engine`] with what the driver says.
     pub fn new(device: &Device) -> Result<Option<Self>> {
-        let Some(context) = Context::new(device.engine())? else { return Ok(None) };
-        let context = Arc::new(context);
+        let Some(context) = Context::of(device.engine())? else { return Ok(None) };
         Ok(Some(Self { context, products: HashMap::new(), memory: None, transfers: None }))
     }
 
