@@ -40,7 +40,10 @@ fn set(name: &str, value: &str) {
 fn git(args: &[&str]) -> Option<String> {
     // A source archive unpacked inside somebody else's repository must not take its commit.
     std::path::Path::new(".git").exists().then_some(())?;
-    output("git", args)
+    // Else `status` may write the index anew, and the next build would compile everything again.
+    let all: Vec<&str> =
+        std::iter::once("--no-optional-locks").chain(args.iter().copied()).collect();
+    output("git", &all)
 }
 
 fn output(program: &str, args: &[&str]) -> Option<String> {
