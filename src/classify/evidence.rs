@@ -11,9 +11,6 @@ use crate::result::file::{
     CaseFile, CheckFile, ClaimsFile, DtypeFile, ExistenceFile, QuantityFile, ResultFile,
 };
 
-/// Bits that a multiplication of f32 proves on a device that may cut its inputs to TF32.
-pub const TF32_BITS: u32 = 19;
-
 /// A file with the name that the output calls it by.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -153,13 +150,13 @@ impl<'a> Evidence<'a> {
                         *outdated.entry(&claim.definition).or_default() += 1;
                         continue;
                     }
-                    let Some((metric, value)) = floor(claim, &record, self.is_cpu) else {
+                    let Some((metric, value)) = floor(claim, &record) else {
                         refused += 1;
                         continue;
                     };
                     let best = &mut best[usize::from(metric == Metric::DramBandwidth)];
                     if best.as_ref().is_none_or(|(highest, _)| value > *highest) {
-                        *best = Some((value, basis(claim, &record, source.name, self.is_cpu)));
+                        *best = Some((value, basis(claim, &record, source.name)));
                     }
                 }
             }
@@ -301,13 +298,13 @@ pub fn of_case(case: &CaseFile) -> Option<Record<'_>> {
 /// What a claim proves of a metric. A claim that says more than its record can bear proves
 /// nothing: a wider operand than what was stored, more work than a pass has, no check; and so does
 /// one that counts by a definition that is no longer, or not yet, that of claims.
-pub fn floor(claim: &ExistenceFile, record: &Record, is_cpu: bool) -> Option<(Metric, f64)> {
+pub fn floor(claim: &ExistenceFile, record: &Record) -> Option<(Metric, f64)> {
     if !claim.is_proof() || record.check.is_none_or(|check| check.reference != claim.check) {
         return None;
     }
     match claim.quantity {
         QuantityFile::Operations => {
-            let bits = counted_bits(claim.operand_bits?, record.dtype?, is_cpu)?;
+            let bits = counted_bits(claim.operand_bits?, record.dtype?)?;
             let tpp = claim.per_second_at_least / 1e12 * f64::from(bits);
             (claim.work <= record.flops).then(|| (Metric::Tpp, rounded_down(tpp)))
         }
@@ -319,18 +316,12 @@ pub fn floor(claim: &ExistenceFile, record: &Record, is_cpu: bool) -> Option<(Me
 }
 
 /// Bits that a claim's multiplications count: the claim's own, which are those of the multiply
-/// and not of what was stored, as long as the record bears them.
-///
-/// f32 on another device than the processor may have been cut to TF32, and no file says that it
-/// was not. It counts 19.
-pub fn counted_bits(claimed: u32, dtype: &str, is_cpu: bool) -> Option<u32> {
+/// and not of what was stored, as long as the record bears them. Those of f32 on a device that is not
+/// the processor are 19 in the claim already.
+pub fn counted_bits(claimed: u32, dtype: &str) -> Option<u32> {
     let operands = dtype.parse::<Operands>().or_else(|_| dtype.parse().map(Dtype::operands));
     let widest = operands.ok()?.bits();
-    match claimed {
-        0 => None,
-        32 if widest == 32 && !is_cpu => Some(TF32_BITS),
-        bits => (bits <= widest).then_some(bits),
-    }
+    (1..=widest).contains(&claimed).then_some(claimed)
 }
 
 /// A floor after a few roundings, each of half a unit in the last place at most.
@@ -338,14 +329,14 @@ fn rounded_down(value: f64) -> f64 {
     value * (1.0 - 4.0 * f64::EPSILON)
 }
 
-fn basis(claim: &ExistenceFile, record: &Record, source: &str, is_cpu: bool) -> Basis {
+fn basis(claim: &ExistenceFile, record: &Record, source: &str) -> Basis {
     let what = match claim.quantity {
         QuantityFile::Operations => "operations",
         QuantityFile::Bytes => "bytes",
     };
     let bits = claim
         .operand_bits
-        .and_then(|bits| counted_bits(bits, record.dtype?, is_cpu))
+        .and_then(|bits| counted_bits(bits, record.dtype?))
         .map_or_else(String::new, |bits| format!(" × {bits} bits"));
     let text = format!(
         "{source}: {}, {} {what} in {} + {} ns{bits}",
@@ -378,7 +369,7 @@ mod tests {
         }
     }
 
-    fn proved(claim: &ExistenceFile, dtype: &str, is_cpu: bool) -> Option<(Metric, f64)> {
+    fn proved(claim: &ExistenceFile, dtype: &str) -> Option<(Metric, f64)> {
         let check = CheckFile {
             reference: ReferenceFile::TeacherForced,
             description: String::new(),
@@ -401,17 +392,17 @@ mod tests {
             flops: 2_000_000_000,
             bytes: 2_000_000_000,
         };
-        floor(claim, &record, is_cpu)
+        floor(claim, &record)
     }
 
     #[test]
     fn a_floor_is_its_claim_and_never_more() {
         let operations = claim(QuantityFile::Operations, Some(16), 1_000_000_000);
-        let (metric, tpp) = proved(&operations, "f16", true).unwrap();
+        let (metric, tpp) = proved(&operations, "f16").unwrap();
         // 10¹² operations per second at 16 bits, lowered by what rounding may have added.
         assert!(metric == Metric::Tpp && tpp < 16.0 && tpp > 16.0 - 1e-13);
         let bytes = claim(QuantityFile::Bytes, None, 1_000_000_000);
-        let (metric, rate) = proved(&bytes, "f16", true).unwrap();
+        let (metric, rate) = proved(&bytes, "f16").unwrap();
         assert!(metric == Metric::DramBandwidth && rate < 1000.0 && rate > 999.9999999);
     }
 
@@ -439,23 +430,16 @@ mod tests {
                 "f16",
             ),
         ] {
-            assert_eq!(proved(&changed, dtype, true), None, "{changed:?}");
+            assert_eq!(proved(&changed, dtype), None, "{changed:?}");
         }
-    }
-
-    #[test]
-    fn tf32_counts_19_bits() {
-        assert_eq!(counted_bits(32, "f32", false), Some(19));
-        assert_eq!(counted_bits(32, "f32", true), Some(32));
-        assert_eq!(counted_bits(19, "f32", false), Some(19));
     }
 
     #[test]
     fn weight_only_4_bit_counts_its_multiply_width() {
         // Weights of 4 bits that are multiplied in f16 claim 16; multiplied as int8 they claim 8.
         // The claim's width is taken, and never one wider than what took part.
-        assert_eq!(counted_bits(16, "f16", false), Some(16));
-        assert_eq!(counted_bits(8, "f16", false), Some(8));
-        assert_eq!(counted_bits(32, "f16", false), None);
+        assert_eq!(counted_bits(16, "f16"), Some(16));
+        assert_eq!(counted_bits(8, "f16"), Some(8));
+        assert_eq!(counted_bits(32, "f16"), None);
     }
 }

@@ -197,8 +197,7 @@ fn of_case<'a>(
     };
     for metric in [Metric::Tpp, Metric::DramBandwidth] {
         let claims = record.claims.existence.iter();
-        let mut floors =
-            claims.filter_map(|claim| evidence::floor(claim, &record, evidence.is_cpu));
+        let mut floors = claims.filter_map(|claim| evidence::floor(claim, &record));
         let floor = floors.find(|(of, value)| *of == metric && *value > 0.0);
         let ladder = ladders.iter().find(|ladder| ladder.metric == metric);
         match (floor, ladder) {

@@ -367,7 +367,7 @@ mod common_errors {
     #[test]
     fn error_05_weight_only_formats_count_their_multiply_and_not_their_container() {
         assert!(parsed("w4a16 = [1000, \"s\"]").is_err());
-        assert_eq!(super::super::evidence::counted_bits(16, "f16", false), Some(16));
+        assert_eq!(super::super::evidence::counted_bits(16, "f16"), Some(16));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::case::DeviceSpec;
 use crate::measure::Metric;
 use crate::model::DecoderConfig;
 use crate::probe::{ProbeKind, ProbeSizes};
@@ -88,7 +89,7 @@ fn check_probe_work(ceiling: &CeilingFile) -> Outcome {
     };
     // Before 1.3 no probe ran on a device, and what a product there would have written was another
     // size.
-    if ceiling.rounds.is_empty() {
+    if ceiling.rounds.is_empty() && probe.device != DeviceSpec::Cpu {
         return Ok(());
     }
     let work = sizes.work(&probe);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::case::Operands;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::measure::Workload;
 use crate::probe::{ProbeKind, ProbeSizes};
 use crate::workload::{DeviceProbes, GemmProbe, MemoryProbe, ProbeMemory};
@@ -64,8 +64,7 @@ impl Probes {
                 let kernel = probe.kernel();
                 Ok((Box::new(probe), kernel, is_new))
             }
-            // Planned for no processor.
-            ProbeKind::Transfer { .. } => Err(Error::NothingToRun),
+            ProbeKind::Transfer { .. } => panic!("the plan has no transfers for a processor"),
         }
     }
 

@@ -215,13 +215,9 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         let turn = self.probe_round(&mut probes, idx, kind, round_idx);
         if turn.is_err() {
             // What failed may have left anything behind; the others go on with theirs.
-            let is_gemm = matches!(kind, ProbeKind::Gemm { .. });
-            let shares = |other: &ProbeKind| match is_gemm {
-                true => *other == kind,
-                false => std::mem::discriminant(other) == std::mem::discriminant(&kind),
-            };
             let kinds = self.plan.probes.iter().map(|planned| planned.probe.kind);
-            probes.keep_only(&kinds.filter(|other| !shares(other)).collect::<Vec<_>>());
+            let others = kinds.filter(|other| other.holder() != kind.holder());
+            probes.keep_only(&others.collect::<Vec<_>>());
         }
         self.probes = probes;
         turn

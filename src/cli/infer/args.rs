@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::value_parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, value_parser};
 
 use crate::axis::Axis;
 use crate::case::{CpuMask, CudaGraphs, DeviceSpec, Dtype, Kernels, Operands};
@@ -120,8 +121,8 @@ pub(in crate::cli) struct PlacementArgs {
     pub(in crate::cli) cpu_mask: CpuMask,
 
     /// 1 binds each thread to one hardware thread, of the mask or of all, other cores first.
-    #[arg(long, value_name = "0|1", default_value = "0", value_parser = ["0", "1"])]
-    pub(in crate::cli) cpu_strict: String,
+    #[arg(long, value_name = "0|1", default_value = "0", action = ArgAction::Set, value_parser = zero_or_one())]
+    pub(in crate::cli) cpu_strict: bool,
 }
 
 /// Where the result goes, and what is shown of it.
@@ -281,6 +282,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// The grammar bounds a duration to a century, which fits.
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     duration.as_nanos() as u64
+}
+
+/// llama-bench's way of writing off and on.
+fn zero_or_one() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["0", "1"]).map(|digit| digit == "1")
 }
 
 /// llama-bench writes `-pg 512,128`; the grammar has only one-letter short flags.

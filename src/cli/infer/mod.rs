@@ -25,15 +25,14 @@ pub(super) fn limit_instructions() -> Result<()> {
 /// The hardware threads asked for. From here on this process computes on no others, so that what
 /// the machine offers is what it may use.
 fn place(args: &PlacementArgs) -> Result<Placement> {
-    let PlacementArgs { cpu_mask, cpu_strict } = args;
-    let (asked, is_strict) = (cpu_mask.cpus(), cpu_strict == "1");
-    if asked.is_empty() && !is_strict {
+    let &PlacementArgs { cpu_mask, cpu_strict } = args;
+    let asked = cpu_mask.cpus();
+    if asked.is_empty() && !cpu_strict {
         return Ok(Placement::Anywhere);
     }
-    let flag = if asked.is_empty() { "--cpu-strict" } else { "--cpu-mask" };
-    let bad = |problem: String| {
-        let value = if asked.is_empty() { cpu_strict.clone() } else { cpu_mask.to_string() };
-        Error::BadValue { flag, value, problem }
+    let bad = |problem: String| match asked.is_empty() {
+        true => Error::BadValue { flag: "--cpu-strict", value: "1".into(), problem },
+        false => Error::BadValue { flag: "--cpu-mask", value: cpu_mask.to_string(), problem },
     };
     let usable = affinity::usable().map_err(bad)?;
     if let Some(cpu) = asked.iter().find(|cpu| !usable.contains(cpu)) {
@@ -47,9 +46,9 @@ fn place(args: &PlacementArgs) -> Result<Placement> {
         return Ok(Placement::Pinned(all));
     }
     affinity::keep_on(&asked)?;
-    Ok(match is_strict {
-        true => Placement::Pinned(*cpu_mask),
-        false => Placement::Within(*cpu_mask),
+    Ok(match cpu_strict {
+        true => Placement::Pinned(cpu_mask),
+        false => Placement::Within(cpu_mask),
     })
 }
 

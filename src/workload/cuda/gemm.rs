@@ -201,7 +201,6 @@ mod tests {
             let largest = pairs.iter().map(|(exact, _)| exact.abs()).fold(0.0, f64::max);
             let error = pairs.iter().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / largest;
             assert!(error > 2.0 * tolerance(Operands::F32, size), "{size}: {error}");
-            assert!(error < tolerance(Operands::Tf32, size).max(1e-3), "{size}: {error}");
         }
     }
 
