@@ -572,7 +572,6 @@ impl<F: Step> Kernel for Block<'_, F> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let columns = self.panels.len() * PANEL;
         let n_tiles = self.rows.len().div_ceil(self.tile_rows);
         let is_dot = matches!(F::ACTIVATIONS, Activations::Bf16Pairs) && S::HAS_BF16_DOT;
         let widens = F::WIDENS && !is_dot && n_tiles >= TILES_TO_WIDEN;
@@ -606,13 +605,13 @@ impl<F: Step> Kernel for Block<'_, F> {
                     let rows = self.tile_rows.min(self.rows.end - first);
                     let words = row_words(F::ACTIVATIONS, begin, S::HAS_BF16_DOT);
                     let a = first * self.row_words + words * rows;
-                    let c = (first - self.rows.start) * columns + i * PANEL;
+                    let c = (i * self.rows.len() + first - self.rows.start) * PANEL;
                     let operands = Operands {
                         a: self.activations[a..].as_ptr(),
                         b: if widens { self.widened.as_ptr().cast() } else { panel.as_ptr() },
                         depth,
                         c: self.sums[c..].as_mut_ptr(),
-                        c_stride: columns,
+                        c_stride: PANEL,
                         accumulate: begin > 0,
                     };
                     // SAFETY: the packed rows of the tile reach over the depth, and the sums over
@@ -633,7 +632,7 @@ impl<F: Step> Kernel for Block<'_, F> {
             }
         }
         // SAFETY: by the caller.
-        unsafe { self.finish::<S>(columns) };
+        unsafe { self.finish::<S>() };
     }
 }
 
@@ -643,34 +642,29 @@ impl<F> Block<'_, F> {
     /// # Safety
     /// The machine has the instructions of `S`.
     #[inline(always)]
-    unsafe fn finish<S: Simd>(self, columns: usize) {
+    unsafe fn finish<S: Simd>(self) {
         let Linear { outputs, n_out, ref bias, .. } = *self.linear;
-        let first_column = self.panels.start * PANEL;
-        for (i, sums) in self.sums.chunks_exact_mut(columns).take(self.rows.len()).enumerate() {
-            if let Some(bias) = bias.get(first_column..first_column + columns) {
-                sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
-            }
-            let first = match outputs {
-                Outputs::Stacked => first_column,
-                Outputs::SwiGlu => {
-                    for at in (0..columns).step_by(PANEL) {
-                        // SAFETY: by the caller; a panel's sums are there.
-                        unsafe { swiglu::<S>(&mut sums[at..at + PANEL]) };
-                        sums.copy_within(at..at + PANEL / 2, at / 2);
-                    }
-                    first_column / 2
+        let panel_outputs = match outputs {
+            Outputs::Stacked => PANEL,
+            Outputs::SwiGlu => PANEL / 2,
+        };
+        for (i, row) in self.rows.clone().enumerate() {
+            for (j, panel) in self.panels.clone().enumerate() {
+                let sums = &mut self.sums[(j * self.rows.len() + i) * PANEL..][..PANEL];
+                if let Some(bias) = bias.get(panel * PANEL..(panel + 1) * PANEL) {
+                    sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
                 }
-            };
-            let end = match outputs {
-                Outputs::Stacked => first + columns,
-                Outputs::SwiGlu => first + columns / 2,
-            };
-            let row = (self.rows.start + i) * n_out;
-            // SAFETY: no other task has these rows and these panels.
-            let y = unsafe { self.y.part(row + first.min(n_out)..row + end.min(n_out)) };
-            match self.store {
-                Store::Overwrite => y.copy_from_slice(&sums[..y.len()]),
-                Store::Add => y.iter_mut().zip(&*sums).for_each(|(y, sum)| *y += sum),
+                if outputs == Outputs::SwiGlu {
+                    // SAFETY: by the caller; a panel's sums are there.
+                    unsafe { swiglu::<S>(sums) };
+                }
+                let (first, end) = (panel * panel_outputs, (panel + 1) * panel_outputs);
+                // SAFETY: no other task has this row and this panel.
+                let y = unsafe { self.y.part(row * n_out + first..row * n_out + end.min(n_out)) };
+                match self.store {
+                    Store::Overwrite => y.copy_from_slice(&sums[..y.len()]),
+                    Store::Add => y.iter_mut().zip(&*sums).for_each(|(y, sum)| *y += sum),
+                }
             }
         }
     }

@@ -70,7 +70,7 @@ impl Activations {
 /// −128 times that sum, as an integer; and the bytes.
 pub(super) const BYTE_BLOCK_WORDS: usize = 3 + BLOCK / 4;
 /// Positions in a block of [`Activations::Integers`].
-pub(super) const INTEGERS: usize = 256;
+pub(super) const INTEGERS: usize = 512;
 /// Words of a block of [`Activations::Integers`]: −128 times the sum of the bytes, and the bytes.
 pub(super) const INTEGER_BLOCK_WORDS: usize = 1 + INTEGERS / 4;
 
@@ -148,6 +148,12 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
         // SAFETY: by the caller; columns end with the panel.
         unsafe {
             let mut sums = [[S::splat(0.0); 2]; ROWS];
+            if accumulate {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let c = c.add(row * c_stride + column);
+                    *sums = [S::load(c), S::load(c.add(S::LANES))];
+                }
+            }
             let (mut a, mut b) = (a, b);
             // Not a closure, which would not be compiled for the instructions of `S`.
             macro_rules! step {
@@ -177,8 +183,7 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
             }
             for (row, sums) in sums.into_iter().enumerate() {
                 for (i, sum) in sums.into_iter().enumerate() {
-                    let c = c.add(row * c_stride + column + i * S::LANES);
-                    S::store(c, if accumulate { S::add(S::load(c), sum) } else { sum });
+                    S::store(c.add(row * c_stride + column + i * S::LANES), sum);
                 }
             }
         }
@@ -369,18 +374,28 @@ unsafe fn block_sums<S: Simd, const ROWS: usize>(
     unsafe {
         let mut sums: [[S::I; 2]; ROWS] =
             std::array::from_fn(|row| [start(a.add(row * spacing.row)); 2]);
-        for group in 0..n_groups {
-            let a = a.add((1 + group) * spacing.depth);
-            // As in `tile`; fewer rows leave nothing to be asked for at most groups.
-            if ROWS > 8 {
-                S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
-            }
-            let weights = weights(group);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let bytes = S::splat_bytes(a.add(row * spacing.row));
-                sums[0] = add(weights[0], bytes, sums[0]);
-                sums[1] = add(weights[1], bytes, sums[1]);
-            }
+        // Not a closure, as in `tile`.
+        macro_rules! group {
+            ($group:expr) => {
+                let a = a.add((1 + $group) * spacing.depth);
+                // Fewer rows leave nothing to be asked for at most groups.
+                if ROWS > 8 {
+                    S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
+                }
+                let weights = weights($group);
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let bytes = S::splat_bytes(a.add(row * spacing.row));
+                    sums[0] = add(weights[0], bytes, sums[0]);
+                    sums[1] = add(weights[1], bytes, sums[1]);
+                }
+            };
+        }
+        // Blocks are of 32 positions at least. Counting takes ports that multiply as well.
+        for group in (0..n_groups).step_by(4) {
+            group!(group);
+            group!(group + 1);
+            group!(group + 2);
+            group!(group + 3);
         }
         sums
     }
