@@ -661,11 +661,43 @@ impl<F> Block<'_, F> {
                 let (first, end) = (panel * panel_outputs, (panel + 1) * panel_outputs);
                 // SAFETY: no other task has this row and this panel.
                 let y = unsafe { self.y.part(row * n_out + first..row * n_out + end.min(n_out)) };
-                match self.store {
-                    Store::Overwrite => y.copy_from_slice(&sums[..y.len()]),
-                    Store::Add => y.iter_mut().zip(&*sums).for_each(|(y, sum)| *y += sum),
+                // Outputs come from far; those of the next row, if there is one, are brought near.
+                // SAFETY: reads nothing.
+                unsafe {
+                    let next = y.as_ptr().wrapping_add(n_out);
+                    S::prefetch(next.cast());
+                    S::prefetch(next.wrapping_add(y.len() - 1).cast());
                 }
+                // SAFETY: by the caller.
+                unsafe { deliver::<S>(sums, self.store, y) };
             }
+        }
+    }
+}
+
+/// Brings the first sums to where outputs are.
+///
+/// # Safety
+/// The machine has the instructions of `S`.
+#[inline(always)]
+unsafe fn deliver<S: Simd>(sums: &[f32], store: Store, y: &mut [f32]) {
+    let sums = &sums[..y.len()];
+    let in_vectors = y.len() / S::LANES * S::LANES;
+    for at in (0..in_vectors).step_by(S::LANES) {
+        // SAFETY: by the caller; vectors end before the outputs do.
+        unsafe {
+            let (to, sum) = (y[at..].as_mut_ptr(), S::load(sums[at..].as_ptr()));
+            let output = match store {
+                Store::Overwrite => sum,
+                Store::Add => S::add(S::load(to), sum),
+            };
+            S::store(to, output);
+        }
+    }
+    for (y, sum) in y.iter_mut().zip(sums).skip(in_vectors) {
+        match store {
+            Store::Overwrite => *y = *sum,
+            Store::Add => *y += sum,
         }
     }
 }
