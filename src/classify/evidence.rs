@@ -39,8 +39,9 @@ pub struct Evidence<'a> {
     pub notes: Vec<String>,
 }
 
-/// Why files are taken as one device. Nothing in a result file tells one device from another of its
-/// kind: two cards of one host or of two are called alike, and so are virtual machines.
+/// Why files are taken as one device. Nothing in a result file tells one processor from another of
+/// its kind, and cards only where the driver gave their UUID: others of one host or of two are called
+/// alike, and so are virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// They are of one run, and a run has one device.
@@ -115,16 +116,18 @@ impl<'a> Evidence<'a> {
 
     fn new(source: Source<'a>, identity: Identity, packages: Option<u32>) -> Self {
         let is_cpu = source.file.plan.device == "cpu";
-        let cpu = &source.file.environment.cpu;
-        let told = if is_cpu { cpu.sockets } else { Some(1) };
+        let environment = &source.file.environment;
+        let (model, packages_told) = match is_cpu {
+            true => (environment.cpu.model.as_deref(), environment.cpu.sockets),
+            false => (environment.gpu.as_ref().and_then(|gpu| gpu.model.as_deref()), Some(1)),
+        };
         Evidence {
-            // Of other devices, files do not hold a name so far.
-            reported_name: is_cpu.then_some(cpu.model.as_deref()).flatten(),
+            reported_name: model,
             is_cpu,
             sources: vec![source],
             identity,
             floors: Vec::new(),
-            packages: packages.or(told).filter(|packages| *packages > 0),
+            packages: packages.or(packages_told).filter(|packages| *packages > 0),
             notes: Vec::new(),
         }
     }
@@ -244,6 +247,7 @@ fn difference(a: &ResultFile, b: &ResultFile) -> Option<String> {
             ("cpu.last_level_cache_bytes", number(cpu.last_level_cache_bytes.map(|bytes| bytes.0))),
             ("cpu.hypervisor", cpu.hypervisor.map(|is| is.to_string())),
             ("gpu.model", gpu.and_then(|gpu| text(&gpu.model))),
+            ("gpu.uuid_sha256", gpu.and_then(|gpu| text(&gpu.uuid_sha256))),
             ("gpu.compute_capability", gpu.and_then(|gpu| text(&gpu.compute_capability))),
             ("gpu.l2_cache_bytes", number(gpu.and_then(|gpu| gpu.l2_cache_bytes).map(|b| b.0))),
             ("gpu.memory_bytes", number(gpu.and_then(|gpu| gpu.memory_bytes).map(|b| b.0))),

@@ -153,7 +153,7 @@ fn proved(result: &ResultFile) -> Option<String> {
     let all = result.ceilings.iter().map(|ceiling| &ceiling.claims).chain(of_cases).flatten();
     let provisos: Vec<&ProvisoFile> = all.flat_map(|claims| &claims.provisos).collect();
     // Files from before claims had provisos tell it in their environment alone.
-    let is_virtual = result.environment.cpu.hypervisor == Some(true);
+    let is_virtual = result.plan.device == "cpu" && result.environment.cpu.hypervisor == Some(true);
     let scope = match provisos.first() {
         Some(ProvisoFile::VirtualMachine) => VIRTUAL,
         None if is_virtual => VIRTUAL,

@@ -227,14 +227,18 @@ fn claims(
     let typical = typical(unit.clone(), work, rounds).filter(|_| invalid.is_none());
     let provisos = match existence.is_empty() {
         true => Vec::new(),
-        false => provisos(context.hypervisor),
+        false => provisos(device, context.hypervisor),
     };
     Some(ClaimsFile { existence, absent, typical, provisos })
 }
 
 /// What the machine does not show of itself. Memory traffic is claimed beyond the caches that it
-/// tells, and a hypervisor may tell fewer than there are.
-fn provisos(hypervisor: Option<bool>) -> Vec<ProvisoFile> {
+/// tells, and a hypervisor may tell fewer of a processor's than there are. Those of a GPU are told by
+/// its driver.
+fn provisos(device: &str, hypervisor: Option<bool>) -> Vec<ProvisoFile> {
+    if device.parse() != Ok(DeviceSpec::Cpu) {
+        return vec![];
+    }
     match hypervisor {
         Some(false) => vec![],
         Some(true) => vec![ProvisoFile::VirtualMachine],
@@ -395,7 +399,8 @@ mod tests {
         };
         let of = |device, rating: Option<&RatingFile>| timed(device, None, rating);
         assert_eq!(of("cpu", None).existence.len(), 2);
-        assert_eq!(timed("cuda:0", Some(&ClockFile::HostMonotonic), None).existence.len(), 2);
+        let on_device = timed("cuda:0", Some(&ClockFile::HostMonotonic), None);
+        assert_eq!((on_device.existence.len(), on_device.provisos.len()), (2, 0));
         let later = ClockFile::Other("device_events".into());
         for (device, clock) in
             [("cuda:0", None), ("cuda:0", Some(&later)), ("npu", Some(&ClockFile::HostMonotonic))]

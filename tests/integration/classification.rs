@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use benchinf::classify;
 use benchinf::result;
+use benchinf::result::file::{AxesFile, GpuFile, KernelsFile};
+use benchinf::units::Bytes;
 
+use crate::made::{Made, around};
 use crate::{Sandbox, repository};
 
 /// A real run on two cores of a virtual machine.
@@ -365,6 +368,52 @@ fn several_files_are_one_device_only_if_they_are_of_one_run_or_the_user_says_so(
     refused(&sandbox, &["merged.json"], "merged.json is merged from 2 runs");
     let records = json(&sandbox, "--one-device merged.json");
     assert!(records[0]["notes"].to_string().contains(words), "{}", records[0]["notes"]);
+}
+
+/// A run on a GPU is matched by the name that the driver gives, and what two UUIDs tell apart is not
+/// one device.
+#[test]
+fn a_gpu_is_called_by_its_drivers_name() {
+    let sandbox = Sandbox::new();
+    let write = |run: &str, uuid: &str| {
+        let axes = AxesFile {
+            device: "cuda:0".into(),
+            kernels: Some(KernelsFile::Fused),
+            ..Made::new(run).axes(1)
+        };
+        let gpu = GpuFile {
+            model: Some("NVIDIA H200".into()),
+            uuid_sha256: Some(uuid.into()),
+            l2_cache_bytes: Some(Bytes(50 << 20)),
+            ..serde_json::from_str(r#"{"unavailable": {}}"#).unwrap()
+        };
+        let made = Made::new(run).edit(|file| {
+            file.plan.device = "cuda:0".into();
+            file.environment.cpu.hypervisor = Some(true);
+            file.environment.gpu = Some(gpu);
+        });
+        let text = made.case(axes, &around(1e6, 3, 0)).text();
+        std::fs::write(sandbox.path(&format!("{run}.json")), text).unwrap();
+    };
+    write("one", "aa");
+    write("again", "aa");
+    write("other", "bb");
+    let record = &json(&sandbox, "one.json")[0];
+    assert_eq!(record["device"], "NVIDIA H200");
+    assert_eq!(record["specification"]["name"], "NVIDIA H200 SXM");
+    assert_eq!(record["specification"]["how"], "matched");
+    assert!(record["metrics"]["tpp"]["lower"].as_f64().unwrap() > 0.0);
+    // What a hypervisor tells of the processor does not limit what is proved of the GPU.
+    assert!(!record["notes"].to_string().contains("virtual machine"), "{}", record["notes"]);
+    let report = stdout(&sandbox, "report one.json");
+    assert!(report.contains("Proved, at least") && !report.contains("virtual machine"), "{report}");
+
+    assert_eq!(json(&sandbox, "--one-device one.json again.json").len(), 1);
+    refused(
+        &sandbox,
+        &["--one-device", "one.json", "other.json"],
+        "gpu.uuid_sha256 is aa in one and bb in the other",
+    );
 }
 
 /// Bytes as an older version counted them are read and not taken as proved.

@@ -374,28 +374,18 @@ unsafe fn block_sums<S: Simd, const ROWS: usize>(
     unsafe {
         let mut sums: [[S::I; 2]; ROWS] =
             std::array::from_fn(|row| [start(a.add(row * spacing.row)); 2]);
-        // Not a closure, as in `tile`.
-        macro_rules! group {
-            ($group:expr) => {
-                let a = a.add((1 + $group) * spacing.depth);
-                // Fewer rows leave nothing to be asked for at most groups.
-                if ROWS > 8 {
-                    S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
-                }
-                let weights = weights($group);
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let bytes = S::splat_bytes(a.add(row * spacing.row));
-                    sums[0] = add(weights[0], bytes, sums[0]);
-                    sums[1] = add(weights[1], bytes, sums[1]);
-                }
-            };
-        }
-        // Blocks are of 32 positions at least. Counting takes ports that multiply as well.
-        for group in (0..n_groups).step_by(4) {
-            group!(group);
-            group!(group + 1);
-            group!(group + 2);
-            group!(group + 3);
+        for group in 0..n_groups {
+            let a = a.add((1 + group) * spacing.depth);
+            // As in `tile`; fewer rows leave nothing to be asked for at most groups.
+            if ROWS > 8 {
+                S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
+            }
+            let weights = weights(group);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let bytes = S::splat_bytes(a.add(row * spacing.row));
+                sums[0] = add(weights[0], bytes, sums[0]);
+                sums[1] = add(weights[1], bytes, sums[1]);
+            }
         }
         sums
     }
