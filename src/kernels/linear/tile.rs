@@ -51,7 +51,7 @@ pub(in crate::kernels) enum Activations {
     Bf16Pairs,
     /// Bytes in blocks of 32 positions that share a scale: [`BYTE_BLOCK_WORDS`].
     Bytes,
-    /// Whole numbers from −127 to 127 as bytes, in blocks of 256: [`INTEGER_BLOCK_WORDS`].
+    /// Whole numbers from −127 to 127 as bytes, in blocks of 512: [`INTEGER_BLOCK_WORDS`].
     Integers,
 }
 
