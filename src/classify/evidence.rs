@@ -40,7 +40,7 @@ pub struct Evidence<'a> {
 }
 
 /// Why files are taken as one device. Nothing in a result file tells one processor from another of
-/// its kind, and cards only where the driver gave their UUID: others of one host or of two are called
+/// its kind, and cards only where the driver gave their UUID: other cards of one host or of two are called
 /// alike, and so are virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -223,9 +223,16 @@ impl<'a> Evidence<'a> {
         }
         let n_runs = runs.len();
         if n_runs > 1 {
+            // Files whose UUIDs differ were refused before.
+            let has_uuid = |s: &Source| {
+                s.file.environment.gpu.as_ref().is_some_and(|gpu| gpu.uuid_sha256.is_some())
+            };
+            let shown = match self.sources.iter().all(has_uuid) {
+                true => "their driver gives the same UUID in all of them",
+                false => "nothing in the files shows it",
+            };
             self.notes.push(format!(
-                "{n_runs} runs are taken as one device because --one-device says so; nothing in the \
-                 files shows it"
+                "{n_runs} runs are taken as one device because --one-device says so; {shown}"
             ));
         }
     }

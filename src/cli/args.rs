@@ -158,8 +158,8 @@ pub(super) struct ImportArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ClassifyArgs {
-    /// Result files. No file tells one device from another of its kind, so each is a device of its
-    /// own, unless --one-device says otherwise.
+    /// Result files. They seldom tell one device from another of its kind, so each run is a device
+    /// of its own, unless --one-device says otherwise.
     #[arg(value_name = "RESULT")]
     pub(super) results: Vec<PathBuf>,
 

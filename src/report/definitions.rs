@@ -509,8 +509,8 @@ pub(super) const COLUMNS: &[Definition] = &[
     column(&["ceiling"], "id of the ceiling whose share ceiling_share is"),
     column(
         &["provisos"],
-        "what claims take on trust: virtual_machine (a hypervisor may tell fewer caches than there are) \
-         or hypervisor_unknown",
+        "what claims take on trust: virtual_machine (a hypervisor may tell fewer caches of a \
+         processor than there are) or hypervisor_unknown; nothing of an NVIDIA device",
     ),
     column(&["warnings"], "kinds of warnings, each of which `benchinf explain` knows"),
     column(&["case_id", "case"], "the case's name in its file"),

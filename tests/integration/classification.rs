@@ -323,7 +323,7 @@ fn a_measured_device_can_be_matched_by_hand_or_not_at_all() {
     assert_eq!(a1["verdict"], "undetermined");
 }
 
-/// No file tells one device from another of its kind, so only one run, or the user, makes files one.
+/// Files seldom tell one device from another of its kind, so only one run, or the user, makes files one.
 #[test]
 fn several_files_are_one_device_only_if_they_are_of_one_run_or_the_user_says_so() {
     let sandbox = Sandbox::new();
@@ -408,7 +408,10 @@ fn a_gpu_is_called_by_its_drivers_name() {
     let report = stdout(&sandbox, "report one.json");
     assert!(report.contains("Proved, at least") && !report.contains("virtual machine"), "{report}");
 
-    assert_eq!(json(&sandbox, "--one-device one.json again.json").len(), 1);
+    let records = json(&sandbox, "--one-device one.json again.json");
+    assert_eq!(records.len(), 1);
+    let words = "--one-device says so; their driver gives the same UUID in all of them";
+    assert!(records[0]["notes"].to_string().contains(words), "{}", records[0]["notes"]);
     refused(
         &sandbox,
         &["--one-device", "one.json", "other.json"],

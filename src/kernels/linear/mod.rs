@@ -579,7 +579,7 @@ impl<F: Step> Kernel for Block<'_, F> {
         let step = match n_tiles {
             0 | 1 => self.depth,
             _ if widens => WIDENED_DEPTH.min(self.depth),
-            _ => (STEP_BYTES / F::BYTES * F::DEPTH).min(self.depth),
+            _ => ((STEP_BYTES / F::BYTES).max(1) * F::DEPTH).min(self.depth),
         };
         for begin in (0..self.depth).step_by(step) {
             let depth = step.min(self.depth - begin);
