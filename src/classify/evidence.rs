@@ -223,9 +223,10 @@ impl<'a> Evidence<'a> {
         }
         let n_runs = runs.len();
         if n_runs > 1 {
-            // Files whose UUIDs differ were refused before.
+            // Files whose UUIDs differ were refused before. A merged file tells that of its first run.
             let has_uuid = |s: &Source| {
-                s.file.environment.gpu.as_ref().is_some_and(|gpu| gpu.uuid_sha256.is_some())
+                let gpu = s.file.environment.gpu.as_ref();
+                s.file.run.merged.is_empty() && gpu.is_some_and(|gpu| gpu.uuid_sha256.is_some())
             };
             let shown = match self.sources.iter().all(has_uuid) {
                 true => "their driver gives the same UUID in all of them",

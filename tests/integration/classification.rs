@@ -412,6 +412,11 @@ fn a_gpu_is_called_by_its_drivers_name() {
     assert_eq!(records.len(), 1);
     let words = "--one-device says so; their driver gives the same UUID in all of them";
     assert!(records[0]["notes"].to_string().contains(words), "{}", records[0]["notes"]);
+    // Rounds of two cards may be merged, and the file then tells the UUID of one.
+    sandbox.benchinf("merge one.json other.json --out merged.json").assert().success();
+    let records = json(&sandbox, "--one-device merged.json");
+    let words = "--one-device says so; nothing in the files shows it";
+    assert!(records[0]["notes"].to_string().contains(words), "{}", records[0]["notes"]);
     refused(
         &sandbox,
         &["--one-device", "one.json", "other.json"],
