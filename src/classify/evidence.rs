@@ -39,9 +39,9 @@ pub struct Evidence<'a> {
     pub notes: Vec<String>,
 }
 
-/// Why files are taken as one device. Nothing in a result file tells one processor from another of
-/// its kind, and cards only where the driver gave their UUID: other cards of one host or of two are called
-/// alike, and so are virtual machines.
+/// Why files are taken as one device. A result file tells one card from another of its kind only
+/// where the driver gave a UUID, and processors never: cards of one host or of two are called alike,
+/// and so are virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// They are of one run, and a run has one device.

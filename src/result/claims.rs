@@ -165,8 +165,11 @@ pub(super) fn of_ceiling(ceiling: &CeilingFile, context: &Context) -> Option<Cla
 /// tells: so it counts as TF32.
 fn claimed_bits(dtype: &DtypeFile, device: &str) -> Option<u32> {
     let bits = operand_bits(dtype)?;
-    let is_cpu = device.parse() == Ok(DeviceSpec::Cpu);
-    Some(if is_cpu { bits } else { bits.min(Operands::Tf32.bits()) })
+    Some(if is_processor(device) { bits } else { bits.min(Operands::Tf32.bits()) })
+}
+
+fn is_processor(device: &str) -> bool {
+    device.parse() == Ok(DeviceSpec::Cpu)
 }
 
 /// Whether a probe says nothing of a device's own memory.
@@ -236,7 +239,7 @@ fn claims(
 /// tells, and a hypervisor may tell fewer of a processor's than there are. Those of a GPU are told by
 /// its driver.
 fn provisos(device: &str, hypervisor: Option<bool>) -> Vec<ProvisoFile> {
-    if device.parse() != Ok(DeviceSpec::Cpu) {
+    if !is_processor(device) {
         return vec![];
     }
     match hypervisor {

@@ -323,7 +323,8 @@ fn a_measured_device_can_be_matched_by_hand_or_not_at_all() {
     assert_eq!(a1["verdict"], "undetermined");
 }
 
-/// Files seldom tell one device from another of its kind, so only one run, or the user, makes files one.
+/// Files seldom tell one device from another of its kind, so only one run, or the user, makes
+/// them one.
 #[test]
 fn several_files_are_one_device_only_if_they_are_of_one_run_or_the_user_says_so() {
     let sandbox = Sandbox::new();

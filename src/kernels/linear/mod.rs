@@ -556,7 +556,7 @@ struct Block<'a, F> {
     depth: usize,
     rows: Range<usize>,
     panels: Range<usize>,
-    /// At least `rows × panels × 32`.
+    /// At least `panels × rows × 32`: the rows of one panel after those of another.
     sums: &'a mut [f32],
     /// Room for [`WIDENED_DEPTH`] positions of a panel, if the format is widened.
     widened: &'a mut [f32],
@@ -572,6 +572,7 @@ impl<F: Step> Kernel for Block<'_, F> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        const { assert!(F::BYTES <= STEP_BYTES, "parts of a panel have a step at least") };
         let n_tiles = self.rows.len().div_ceil(self.tile_rows);
         let is_dot = matches!(F::ACTIVATIONS, Activations::Bf16Pairs) && S::HAS_BF16_DOT;
         let widens = F::WIDENS && !is_dot && n_tiles >= TILES_TO_WIDEN;
@@ -579,7 +580,7 @@ impl<F: Step> Kernel for Block<'_, F> {
         let step = match n_tiles {
             0 | 1 => self.depth,
             _ if widens => WIDENED_DEPTH.min(self.depth),
-            _ => ((STEP_BYTES / F::BYTES).max(1) * F::DEPTH).min(self.depth),
+            _ => (STEP_BYTES / F::BYTES * F::DEPTH).min(self.depth),
         };
         for begin in (0..self.depth).step_by(step) {
             let depth = step.min(self.depth - begin);

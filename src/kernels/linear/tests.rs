@@ -244,25 +244,36 @@ proptest! {
         n_rows in 1_usize..30,
         n_in in 1_usize..100,
         n_out in 1_usize..100,
+        has_bias: bool,
     ) {
         let x = activations(format, n_rows * n_in);
         let gate = Matrix::drawn(format, "gate", n_out, n_in);
         let up = Matrix::drawn(format, "up", n_out, n_in);
-        let no_bias = vec![0.0; n_out];
-        let gates = reference(format, &gate, &x, n_in, &no_bias);
-        let ups = reference(format, &up, &x, n_in, &no_bias);
+        let bias = |name| match has_bias {
+            true => drawn(name, n_out),
+            false => vec![0.0; n_out],
+        };
+        let (gate_bias, up_bias) = (bias("bias of gate"), bias("bias of up"));
+        let gates = reference(format, &gate, &x, n_in, &gate_bias);
+        let ups = reference(format, &up, &x, n_in, &up_bias);
         let mut pool = Pool::new(2).unwrap();
         let sources = [gate.rows(), up.rows()];
-        let linear = Linear::pack(&mut pool, &sources, None, n_in, Outputs::SwiGlu, format).unwrap();
+        let biases = [&gate_bias[..], &up_bias[..]];
+        let biases = has_bias.then_some(&biases[..]);
+        let linear =
+            Linear::pack(&mut pool, &sources, biases, n_in, Outputs::SwiGlu, format).unwrap();
         for instructions in Instructions::available() {
             let tolerance = tolerance(format, instructions);
-            let mut y = vec![f32::NAN; n_rows * n_out];
             let scratch = &mut Scratch::default();
-            linear.forward(instructions, &mut pool, scratch, &x, &mut y, Store::Overwrite);
-            for ((&found, &(gate, gate_size)), &(up, up_size)) in y.iter().zip(&gates).zip(&ups) {
-                let wanted = gate / (1.0 + (-gate).exp()) * up;
-                let bound = tolerance * (gate_size * up.abs() + up_size * gate.abs() + gate_size * up_size * tolerance + 1.0);
-                prop_assert!((f64::from(found) - wanted).abs() <= 1.2 * bound, "{found} is not {wanted}");
+            for (store, before) in [(Store::Overwrite, f32::NAN), (Store::Add, 1.0)] {
+                let mut y = vec![before; n_rows * n_out];
+                linear.forward(instructions, &mut pool, scratch, &x, &mut y, store);
+                for ((&found, &(gate, gate_size)), &(up, up_size)) in y.iter().zip(&gates).zip(&ups) {
+                    let gated = gate / (1.0 + (-gate).exp()) * up;
+                    let wanted = if store == Store::Add { gated + 1.0 } else { gated };
+                    let bound = tolerance * (gate_size * up.abs() + up_size * gate.abs() + gate_size * up_size * tolerance + 1.0);
+                    prop_assert!((f64::from(found) - wanted).abs() <= 1.2 * bound, "{found} is not {wanted}");
+                }
             }
         }
     }
