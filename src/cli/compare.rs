@@ -57,8 +57,8 @@ pub(super) struct JudgingArgs {
 /// How verdicts are reached.
 #[derive(Debug, clap::Args)]
 pub(super) struct VerdictArgs {
-    /// What is compared: throughput, or the mean of prefill_pass, decode_step, ttft, tpot, itl or
-    /// e2el.
+    /// What is compared: throughput, or the mean of prefill_pass, decode_step, ttft, tpot, itl,
+    /// e2el, prefill_pass_device or decode_step_device.
     #[arg(long, value_name = "NAME", default_value = "throughput")]
     metric: Metric,
 

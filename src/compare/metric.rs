@@ -18,15 +18,11 @@ pub enum Metric {
     Latency(measure::Metric),
 }
 
-/// All latencies, in the order in which they are told.
-const LATENCIES: [measure::Metric; 6] = [
-    measure::Metric::PrefillPass,
-    measure::Metric::DecodeStep,
-    measure::Metric::Ttft,
-    measure::Metric::Tpot,
-    measure::Metric::Itl,
-    measure::Metric::E2el,
-];
+/// Latencies of which rounds have a mean each. They add the device's time for first tokens up with
+/// that of all others, so that its gaps alone are a histogram and nothing of rounds.
+fn comparable() -> impl Iterator<Item = measure::Metric> {
+    measure::Metric::ALL.into_iter().filter(|latency| *latency != measure::Metric::ItlDevice)
+}
 
 impl Metric {
     /// The name on the command line and in files.
@@ -53,9 +49,9 @@ impl FromStr for Metric {
         if text == Metric::Throughput.name() {
             return Ok(Metric::Throughput);
         }
-        let found = LATENCIES.into_iter().find(|latency| latency.name() == text);
+        let found = comparable().find(|latency| latency.name() == text);
         found.map(Metric::Latency).ok_or_else(|| {
-            let names: Vec<&str> = LATENCIES.iter().map(|latency| latency.name()).collect();
+            let names: Vec<&str> = comparable().map(measure::Metric::name).collect();
             format!("`{text}` is not one of throughput, {}", names.join(", "))
         })
     }
@@ -128,6 +124,10 @@ pub(super) fn of_case(case: &CaseFile, metric: Metric) -> Option<Values> {
             let gaps = round.iterations.saturating_sub(round.passes);
             Some((round.total_ns.saturating_sub(round.ttft_total_ns?), gaps))
         }),
+        measure::Metric::PrefillPassDevice | measure::Metric::DecodeStepDevice => {
+            means(&case.rounds, |round| Some((round.device_time?.device_ns, round.iterations)))
+        }
+        measure::Metric::ItlDevice => return None,
     };
     let definition = series.definition.clone();
     Some(Values { definition, unit: Unit::Ns, grain: Grain::Round, of_rounds })

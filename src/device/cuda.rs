@@ -128,17 +128,17 @@ impl Events {
         self.intervals[idx].1.record(&self.stream).map_err(Error::engine(RECORDING))
     }
 
-    /// The sum of all intervals, each of which was marked. The clock's step is about half a
+    /// What each interval took, all of which were marked. The clock's step is about half a
     /// microsecond.
     ///
     /// # Errors
     /// [`Error::Engine`].
-    pub fn total_ns(&self) -> Result<u64> {
-        let mut total_ms = 0.0;
-        for (begin, end) in &self.intervals {
-            total_ms += f64::from(begin.elapsed_ms(end).map_err(Error::engine(READING))?);
-        }
-        Ok((total_ms * 1e6).round() as u64)
+    pub fn interval_ns(&self) -> Result<Vec<u64>> {
+        let of = |(begin, end): &(CudaEvent, CudaEvent)| {
+            let ms = begin.elapsed_ms(end).map_err(Error::engine(READING))?;
+            Ok((f64::from(ms) * 1e6).round() as u64)
+        };
+        self.intervals.iter().map(of).collect()
     }
 }
 

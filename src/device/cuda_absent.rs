@@ -78,11 +78,11 @@ impl Events {
         match *self {}
     }
 
-    /// The sum of no intervals.
+    /// What no intervals took.
     ///
     /// # Errors
     /// None.
-    pub fn total_ns(&self) -> Result<u64> {
+    pub fn interval_ns(&self) -> Result<Vec<u64>> {
         match *self {}
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::case::Test;
 use crate::histogram::Histogram;
+use crate::measure::PassTimes;
 
 /// A latency with one definition. The definition's id goes into the result file, because a
 /// changed definition silently breaks history.
@@ -19,6 +20,12 @@ pub enum Metric {
     Itl,
     /// End-to-end latency.
     E2el,
+    /// [`Metric::PrefillPass`] by the device's own clock.
+    PrefillPassDevice,
+    /// [`Metric::DecodeStep`] by the device's own clock.
+    DecodeStepDevice,
+    /// [`Metric::Itl`] by the device's own clock.
+    ItlDevice,
 }
 
 impl Metric {
@@ -31,10 +38,36 @@ impl Metric {
             Metric::Tpot => "tpot",
             Metric::Itl => "itl",
             Metric::E2el => "e2el",
+            Metric::PrefillPassDevice => "prefill_pass_device",
+            Metric::DecodeStepDevice => "decode_step_device",
+            Metric::ItlDevice => "itl_device",
         }
     }
 
-    /// The latencies that a test has.
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Metric; 9] = [
+        Metric::PrefillPass,
+        Metric::DecodeStep,
+        Metric::Ttft,
+        Metric::Tpot,
+        Metric::Itl,
+        Metric::E2el,
+        Metric::PrefillPassDevice,
+        Metric::DecodeStepDevice,
+        Metric::ItlDevice,
+    ];
+
+    /// The latency that a test has beside those of the host's clock, where a device has its own.
+    pub fn of_device(test: Test) -> Option<Metric> {
+        match test {
+            Test::Prefill { .. } => Some(Metric::PrefillPassDevice),
+            Test::Decode { .. } => Some(Metric::DecodeStepDevice),
+            Test::Generate { n_gen: 0 | 1, .. } => None,
+            Test::Generate { .. } => Some(Metric::ItlDevice),
+        }
+    }
+
+    /// The latencies that a test has by the host's clock.
     pub fn of_test(test: Test) -> &'static [Metric] {
         match test {
             Test::Prefill { .. } => &[Metric::PrefillPass],
@@ -63,6 +96,18 @@ impl Metric {
                 ("itl.v1", "gap between consecutive output tokens; never contains the first")
             }
             Metric::E2el => ("e2el.v1", "request start to last output token"),
+            Metric::PrefillPassDevice => (
+                "prefill_pass_device.v1",
+                "prefill_pass by CUDA events, from the device's coming to the first launch to the end of the last",
+            ),
+            Metric::DecodeStepDevice => (
+                "decode_step_device.v1",
+                "decode_step by CUDA events, from the device's coming to the first launch to the end of the last",
+            ),
+            Metric::ItlDevice => (
+                "itl_device.v1",
+                "step of every output token but the first by CUDA events, from the device's coming to its first launch to the end of its last",
+            ),
         }
     }
 }
@@ -82,12 +127,21 @@ impl Recorder {
     }
 
     /// Takes the iteration times of one pass in.
-    pub fn record_pass(&mut self, iteration_ns: &[u64]) {
+    pub fn record_pass(&mut self, pass: PassTimes<'_>) {
         match self.test {
-            Test::Prefill { .. } => self.record_each(Metric::PrefillPass, iteration_ns),
-            Test::Decode { .. } => self.record_each(Metric::DecodeStep, iteration_ns),
-            Test::Generate { .. } => self.record_request(iteration_ns),
+            Test::Prefill { .. } => self.record_each(Metric::PrefillPass, pass.host_ns),
+            Test::Decode { .. } => self.record_each(Metric::DecodeStep, pass.host_ns),
+            Test::Generate { .. } => self.record_request(pass.host_ns),
         }
+        let (Some(metric), Some(device_ns)) = (Metric::of_device(self.test), pass.device_ns) else {
+            return;
+        };
+        if !self.series.iter().any(|(of, _)| *of == metric) {
+            self.series.push((metric, Histogram::default()));
+        }
+        // A request's first token is its prefill, and no step.
+        let n_before = usize::from(metric == Metric::ItlDevice);
+        self.record_each(metric, device_ns.get(n_before..).unwrap_or(&[]));
     }
 
     fn record_request(&mut self, iteration_ns: &[u64]) {
@@ -120,8 +174,14 @@ mod tests {
     use super::*;
 
     fn recorded(test: Test, passes: &[&[u64]]) -> Vec<(Metric, u64, u64)> {
+        let passes: Vec<PassTimes<'_>> =
+            passes.iter().map(|host_ns| PassTimes { host_ns, device_ns: None }).collect();
+        recorded_of(test, &passes)
+    }
+
+    fn recorded_of(test: Test, passes: &[PassTimes<'_>]) -> Vec<(Metric, u64, u64)> {
         let mut recorder = Recorder::new(test);
-        passes.iter().for_each(|pass| recorder.record_pass(pass));
+        passes.iter().for_each(|pass| recorder.record_pass(*pass));
         recorder
             .series()
             .iter()
@@ -156,5 +216,21 @@ mod tests {
             [(Metric::PrefillPass, 2, 15)]
         );
         assert_eq!(recorded(Test::Decode { n_gen: 2 }, &[&[7, 8]]), [(Metric::DecodeStep, 2, 15)]);
+    }
+
+    #[test]
+    fn a_devices_own_times_are_a_latency_of_their_own() {
+        let pass = PassTimes { host_ns: &[100, 10, 20], device_ns: Some(&[90, 7, 15]) };
+        let of_device = |test| recorded_of(test, &[pass, pass]).pop().unwrap();
+        let cases = [
+            (Test::Prefill { n_prompt: 9 }, (Metric::PrefillPassDevice, 6, 224)),
+            (Test::Decode { n_gen: 3 }, (Metric::DecodeStepDevice, 6, 224)),
+            (Test::Generate { n_prompt: 4, n_gen: 3 }, (Metric::ItlDevice, 4, 44)),
+        ];
+        cases.into_iter().for_each(|(test, expected)| assert_eq!(of_device(test), expected));
+        let one = PassTimes { host_ns: &[100], device_ns: Some(&[90]) };
+        let test = Test::Generate { n_prompt: 4, n_gen: 1 };
+        let last = recorded_of(test, &[one]).pop();
+        assert_eq!(last, Some((Metric::E2el, 1, 100)));
     }
 }

@@ -52,12 +52,12 @@ pub trait Workload {
         false
     }
 
-    /// Untimed, after a pass: what its iterations took by the device's clock, each from the moment
+    /// Untimed, after a pass: what each of its iterations took by the device's clock, from the moment
     /// the device came to its first launch to the end of its last. Absent where there is none.
     ///
     /// # Errors
     /// Whatever keeps that clock from being read; the case ends with it.
-    fn device_pass_ns(&mut self) -> Result<Option<u64>> {
+    fn device_iteration_ns(&mut self) -> Result<Option<Vec<u64>>> {
         Ok(None)
     }
 
@@ -89,8 +89,8 @@ impl<W: Workload + ?Sized> Workload for &mut W {
         (**self).has_device_clock()
     }
 
-    fn device_pass_ns(&mut self) -> Result<Option<u64>> {
-        (**self).device_pass_ns()
+    fn device_iteration_ns(&mut self) -> Result<Option<Vec<u64>>> {
+        (**self).device_iteration_ns()
     }
 
     fn check(&mut self) -> Result<Check> {
@@ -123,6 +123,15 @@ pub struct DeviceTime {
     pub launch_ns: u64,
     /// Time of the device, from its first launch of each iteration to the end of the last.
     pub device_ns: u64,
+}
+
+/// What the iterations of one pass took, each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassTimes<'a> {
+    /// By the host's clock.
+    pub host_ns: &'a [u64],
+    /// By the device's own, as many; absent where there is none.
+    pub device_ns: Option<&'a [u64]>,
 }
 
 /// One measured round.
@@ -173,7 +182,7 @@ pub fn warm_up(
         other => other,
     };
     let round = run_passes(workload, clock, interrupted, stop, &mut series, |pass| {
-        cold_start_ns.get_or_insert(pass.first().copied().unwrap_or(0));
+        cold_start_ns.get_or_insert(pass.host_ns.first().copied().unwrap_or(0));
     })?;
     Ok(round.map(|round| WarmUp {
         passes: round.passes,
@@ -198,7 +207,7 @@ pub fn run_round(
     clock: &impl Clock,
     limits: &Limits,
     interrupted: &dyn Fn() -> bool,
-    record: impl FnMut(&[u64]),
+    record: impl FnMut(PassTimes<'_>),
 ) -> Result<Option<Round>> {
     let stop = |progress, _: &Blocks| limits.stop(progress);
     run_passes(workload, clock, interrupted, stop, &mut Blocks::default(), record)
@@ -210,7 +219,7 @@ fn run_passes(
     interrupted: &dyn Fn() -> bool,
     stop: impl Fn(Progress, &Blocks) -> Option<StopReason>,
     series: &mut Blocks,
-    mut record: impl FnMut(&[u64]),
+    mut record: impl FnMut(PassTimes<'_>),
 ) -> Result<Option<Round>> {
     let mut iteration_ns = vec![0; workload.iterations_per_pass()];
     let start_ns = clock.now_ns();
@@ -225,14 +234,15 @@ fn run_passes(
         let Some(pass_ns) = passed else {
             break StopReason::Interrupted;
         };
-        if let Some(device_ns) = workload.device_pass_ns()? {
+        let device_ns = workload.device_iteration_ns()?;
+        if let Some(device_ns) = &device_ns {
             let sum = device.get_or_insert_default();
             sum.launch_ns += launch_ns;
-            sum.device_ns += device_ns;
+            sum.device_ns += device_ns.iter().sum::<u64>();
         }
         let check = workload.check()?.passed()?;
         checks = Some(checks.map_or_else(|| Checks::of(check), |checks| checks.and(check)));
-        record(&iteration_ns);
+        record(PassTimes { host_ns: &iteration_ns, device_ns: device_ns.as_deref() });
         if pass_ns < min_pass_ns {
             (min_pass_ns, min_pass_idx) = (pass_ns, progress.passes);
         }
@@ -356,11 +366,11 @@ mod tests {
             &clock,
             &limits(0, 2, u64::MAX, u64::MAX),
             &|| false,
-            |pass| seen.push(pass.to_vec()),
+            |pass| seen.push((pass.host_ns.to_vec(), pass.device_ns.is_some())),
         )
         .unwrap()
         .unwrap();
-        assert_eq!(seen, vec![vec![5, 7, 11]; 2]);
+        assert_eq!(seen, vec![(vec![5, 7, 11], false); 2]);
         assert_eq!(
             round,
             Round {
@@ -411,8 +421,8 @@ mod tests {
             true
         }
 
-        fn device_pass_ns(&mut self) -> Result<Option<u64>> {
-            Ok(Some(8 * self.iterations_per_pass() as u64))
+        fn device_iteration_ns(&mut self) -> Result<Option<Vec<u64>>> {
+            Ok(Some(vec![8; self.iterations_per_pass()]))
         }
 
         fn check(&mut self) -> Result<Check> {
@@ -426,9 +436,12 @@ mod tests {
         let mut workload = Elsewhere(scripted(&clock, 4, &[3]));
         let two = limits(0, 2, u64::MAX, u64::MAX);
         let mut seen = Vec::new();
-        let record = |pass: &[u64]| seen.extend_from_slice(pass);
+        let record = |pass: PassTimes<'_>| {
+            let device_ns = pass.device_ns.unwrap().iter();
+            seen.extend(pass.host_ns.iter().copied().zip(device_ns.copied()));
+        };
         let round = run_round(&mut workload, &clock, &two, &|| false, record).unwrap().unwrap();
-        assert_eq!(seen, [13; 8]);
+        assert_eq!(seen, [(13, 8); 8]);
         assert_eq!(round.total_ns, 8 * 13);
         assert_eq!(round.device, Some(DeviceTime { launch_ns: 8 * 3, device_ns: 8 * 8 }));
     }

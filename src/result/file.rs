@@ -627,7 +627,8 @@ pub struct ThroughputFile {
 /// One latency.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyFile {
-    /// `prefill_pass`, `decode_step`, `ttft`, `tpot`, `itl` or `e2el`.
+    /// `prefill_pass`, `decode_step`, `ttft`, `tpot`, `itl` or `e2el`; of a device's own clock
+    /// `prefill_pass_device`, `decode_step_device` or `itl_device`.
     pub metric: String,
     /// Id of the definition.
     pub definition: String,

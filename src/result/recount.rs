@@ -180,7 +180,9 @@ pub(super) fn check_check(check: Option<&CheckFile>, rounds: &[RoundFile]) -> Ou
 /// # Errors
 /// What does not agree, naming the metric.
 pub(super) fn check_latencies(case: &CaseFile, of_this_build: bool) -> Outcome {
-    let metrics = Metric::of_test(convert::case_of(&case.axes)?.test);
+    let test = convert::case_of(&case.axes)?.test;
+    let of_device = Metric::of_device(test);
+    let metrics = || Metric::of_test(test).iter().copied().chain(of_device);
     let sum = |of: fn(&RoundFile) -> u64| {
         case.rounds.iter().fold(0_u64, |sum, round| sum.saturating_add(of(round)))
     };
@@ -190,21 +192,29 @@ pub(super) fn check_latencies(case: &CaseFile, of_this_build: bool) -> Outcome {
         .rounds
         .iter()
         .try_fold(0_u64, |sum, round| Some(sum.saturating_add(round.ttft_total_ns?)));
+    let device_ns = case
+        .rounds
+        .iter()
+        .try_fold(0_u64, |sum, round| Some(sum.saturating_add(round.device_time?.device_ns)));
     for (i, latency) in case.latencies.iter().enumerate() {
         let of = |problem: String| format!("{}: {problem}", latency.metric);
         if case.latencies[..i].iter().any(|other| other.metric == latency.metric) {
             return Err(of("it is there twice".into()));
         }
-        let metric = metrics.iter().find(|metric| metric.name() == latency.metric);
+        let metric = metrics().find(|metric| metric.name() == latency.metric);
         let metric = metric.ok_or_else(|| of("its test has no such latency".into()))?;
+        if Some(metric) == of_device && device_ns.is_none_or(|ns| ns < latency.sum_ns) {
+            return Err(of("its rounds have less time of the device than that".into()));
+        }
         let (count, sum_ns) = match metric {
             Metric::PrefillPass | Metric::DecodeStep => (iterations, Some(total_ns)),
             Metric::E2el => (passes, Some(total_ns)),
             Metric::Ttft => (passes, ttft_total_ns),
             Metric::Tpot => (passes, None),
-            Metric::Itl => (iterations.saturating_sub(passes), None),
+            Metric::Itl | Metric::ItlDevice => (iterations.saturating_sub(passes), None),
+            Metric::PrefillPassDevice | Metric::DecodeStepDevice => (iterations, device_ns),
         };
-        check_latency(latency, metric, of_this_build).map_err(of)?;
+        check_latency(latency, &metric, of_this_build).map_err(of)?;
         if latency.count != count || sum_ns.is_some_and(|sum_ns| sum_ns != latency.sum_ns) {
             return Err(of(format!(
                 "{} values of {} ns together are not those of its rounds",

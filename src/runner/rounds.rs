@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernels::Threads;
-use crate::measure::{self, Clock, Limits, Recorder, Round, WarmUp, Workload};
+use crate::measure::{self, Clock, Limits, PassTimes, Recorder, Round, WarmUp, Workload};
 use crate::plan::{Plan, WeightSet};
 use crate::probe::ProbeKind;
 use crate::result::file::{ConditionsFile, OutcomeFile, RunEnd};
@@ -300,7 +300,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         idx: usize,
         round_idx: u32,
         workload: &mut (impl Workload + ?Sized),
-        record: impl FnMut(&[u64]),
+        record: impl FnMut(PassTimes<'_>),
     ) -> Result<Turn> {
         let share = self.plan.settings.injected_slowdown.unwrap_or(0.0);
         let workload = &mut Slowed { workload, clock: self.clock, share };

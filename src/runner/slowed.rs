@@ -47,9 +47,9 @@ impl<W: Workload + ?Sized, C: Clock> Workload for Slowed<'_, W, C> {
         self.share == 0.0 && self.workload.has_device_clock()
     }
 
-    fn device_pass_ns(&mut self) -> Result<Option<u64>> {
+    fn device_iteration_ns(&mut self) -> Result<Option<Vec<u64>>> {
         match self.has_device_clock() {
-            true => self.workload.device_pass_ns(),
+            true => self.workload.device_iteration_ns(),
             false => Ok(None),
         }
     }

@@ -2,7 +2,9 @@
 //! be refused, each with its message.
 
 use benchinf::result;
+use benchinf::result::file::{AxesFile, CaseFile};
 
+use crate::made::Made;
 use crate::{Sandbox, repository};
 
 #[test]
@@ -189,6 +191,58 @@ fn what_contradicts_itself_is_refused_whoever_sealed_it() {
         ("/ceilings/0/rate/median_per_s", 1.0),
     ] {
         assert!(of_older(path, value.into()).is_err(), "{path}");
+    }
+}
+
+/// What a device's own clock says of iterations is part of what it says of rounds, and of nothing else.
+#[test]
+fn latencies_of_a_device_are_held_against_its_rounds() {
+    let made = || {
+        let made = Made::new("x").edit(|file| file.plan.device = "cuda:0".into());
+        let on_device = |axes| AxesFile { device: "cuda:0".into(), ..axes };
+        let (step, request) = (on_device(made.axes(1)), on_device(made.axes(2)));
+        made.device_shares(0.25, 0.75).case(step, &[1_000_000; 3]).case(request, &[2_000_000; 3])
+    };
+    let good = result::parse(&made().text()).unwrap();
+    let names = |case: &CaseFile| -> Vec<String> {
+        case.latencies.iter().map(|latency| latency.metric.clone()).collect()
+    };
+    assert_eq!(names(&good.cases[0]), ["decode_step", "decode_step_device"]);
+    assert_eq!(names(&good.cases[1]), ["ttft", "tpot", "itl", "e2el", "itl_device"]);
+    let of_device = |case: &CaseFile| case.latencies.last().unwrap().clone();
+    let (step, itl) = (of_device(&good.cases[0]), of_device(&good.cases[1]));
+    assert_eq!((step.count, step.sum_ns), (3 * 4 * 8, 3 * 4 * 750_000));
+    assert_eq!((itl.count, itl.sum_ns), (3 * 4 * 3, 3 * 4 * 3 * 375_000));
+
+    let without_clock = |case: &mut CaseFile| {
+        case.rounds.iter_mut().for_each(|round| round.device_time = None);
+    };
+    let one_without = |case: &mut CaseFile| case.rounds[1].device_time = None;
+    let less = |case: &mut CaseFile| {
+        case.rounds.iter_mut().for_each(|round| round.device_time.as_mut().unwrap().device_ns /= 2);
+    };
+    let more = |case: &mut CaseFile| {
+        let device_time = case.rounds[0].device_time.as_mut().unwrap();
+        device_time.device_ns += 1;
+    };
+    let other_test = |case: &mut CaseFile| {
+        case.latencies.last_mut().unwrap().metric = "prefill_pass_device".into();
+    };
+    type Edit = fn(&mut CaseFile);
+    let edits: [(usize, Edit, &str); 7] = [
+        (0, without_clock, "decode_step_device: its rounds have less time of the device"),
+        (0, one_without, "decode_step_device: its rounds have less time of the device"),
+        (0, less, "decode_step_device: its rounds have less time of the device"),
+        (0, more, "are not those of its rounds"),
+        (0, other_test, "its test has no such latency"),
+        (1, without_clock, "itl_device: its rounds have less time of the device"),
+        (1, less, "itl_device: its rounds have less time of the device"),
+    ];
+    for (idx, edit, words) in edits {
+        let mut file = good.clone();
+        edit(&mut file.cases[idx]);
+        let problem = result::parse(&result::seal(&mut file, None)).expect_err(words);
+        assert!(problem.contains(words), "{words}: {problem}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Result files with the rounds that a test wants, whole and sealed, as a run would have left them.
 
 use benchinf::case::Case;
-use benchinf::measure::Recorder;
+use benchinf::measure::{PassTimes, Recorder};
 use benchinf::model::DecoderConfig;
 use benchinf::result::file::{
     AxesFile, CaseFile, CheckFile, ConditionsFile, DeviceTimeFile, ResultFile, RoundFile, RunEnd,
@@ -125,7 +125,11 @@ impl Made {
         let pass_ns: u64 = iteration_ns.iter().sum();
         let n = case.test.forward_passes();
         let mut recorder = Recorder::new(case.test);
-        (0..N_PASSES).for_each(|_| recorder.record_pass(iteration_ns));
+        let scaled =
+            |share: f64| iteration_ns.iter().map(|&ns| (ns as f64 * share) as u64).collect();
+        let device_ns: Option<Vec<u64>> = self.device_shares.map(|(_, device)| scaled(device));
+        let pass = PassTimes { host_ns: iteration_ns, device_ns: device_ns.as_deref() };
+        (0..N_PASSES).for_each(|_| recorder.record_pass(pass));
         let speed = Some(self.core_speed_per_s);
         let conditions = template.rounds[0].conditions.clone().expect("the fixture tells them");
         let conditions = ConditionsFile {
@@ -143,9 +147,11 @@ impl Made {
             min_pass_idx: Some(0),
             block_pass_ns: vec![pass_ns; N_PASSES as usize],
             conditions: Some(conditions),
-            device_time: self.device_shares.map(|(launch, device)| DeviceTimeFile {
-                launch_ns: ((N_PASSES * pass_ns) as f64 * launch) as u64,
-                device_ns: ((N_PASSES * pass_ns) as f64 * device) as u64,
+            device_time: self.device_shares.zip(device_ns).map(|((launch, _), device_ns)| {
+                DeviceTimeFile {
+                    launch_ns: ((N_PASSES * pass_ns) as f64 * launch) as u64,
+                    device_ns: N_PASSES * device_ns.iter().sum::<u64>(),
+                }
             }),
             ..template.rounds[0].clone()
         };
