@@ -10,7 +10,7 @@ use std::hint::black_box;
 use benchinf::Result;
 use benchinf::case::Test;
 use benchinf::measure::{
-    self, Check, Clock, Limits, MonotonicClock, Recorder, Reference, Workload,
+    self, Check, Clock, Limits, MonotonicClock, PassTimes, Recorder, Reference, Workload,
 };
 use benchinf::stats;
 use benchinf::telemetry::{Sampler, core_speed};
@@ -60,7 +60,7 @@ fn round(workload: &mut Wait, passes: u64) -> Result<(f64, f64)> {
     let limits = Limits { min_ns: 0, min_passes: passes, max_ns: u64::MAX, max_passes: u64::MAX };
     let mut recorder = Recorder::new(Test::Decode { n_gen: workload.iterations_per_pass as u32 });
     let begin = clock.now_ns();
-    let record = |pass: &[u64]| recorder.record_pass(pass);
+    let record = |pass: PassTimes<'_>| recorder.record_pass(pass);
     let round = measure::run_round(workload, clock, &limits, &|| black_box(false), record)?
         .expect("nothing interrupts it");
     let wall_ns = (clock.now_ns() - begin) as f64;

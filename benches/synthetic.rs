@@ -2,7 +2,7 @@
 
 use benchinf::Result;
 use benchinf::case::Case;
-use benchinf::measure::Recorder;
+use benchinf::measure::{PassTimes, Recorder};
 use benchinf::model::DecoderConfig;
 use benchinf::result::file::{
     AxesFile, CaseFile, CheckFile, ResultFile, RoundFile, RunEnd, WorkFile,
@@ -65,7 +65,7 @@ fn round(case: &Case, work: &WorkFile, template: &CaseFile, seed: u64, n: u32) -
         };
         let iteration_ns: Vec<u64> = (0..n_iterations).map(iteration).collect();
         passes.push(iteration_ns.iter().sum::<u64>());
-        recorder.record_pass(&iteration_ns);
+        recorder.record_pass(PassTimes { host_ns: &iteration_ns, device_ns: None });
     }
     let (min_pass_idx, min_pass_ns) =
         (0..).zip(passes.iter().copied()).min_by_key(|(_, ns)| *ns).expect("there are passes");

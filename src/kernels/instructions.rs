@@ -129,15 +129,29 @@ impl Instructions {
 /// take four times as long for one of the former (measured on Sapphire Rapids,
 /// `docs/performance.md`): they leave bf16 to AMX.
 fn has_fast_pairs() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        // The vendor's name is in these registers, in this order.
-        let vendor = std::arch::x86_64::__cpuid(0);
-        let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat();
-        name != b"GenuineIntel"
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    vendor().is_some_and(|name| name != *b"GenuineIntel")
+}
+
+/// Whether the processor's maker is AMD.
+pub(super) fn is_of_amd() -> bool {
+    vendor().is_some_and(|name| name == *b"AuthenticAMD")
+}
+
+/// The processor's maker by its own name, where it tells.
+fn vendor() -> Option<[u8; 12]> {
+    // Asked once, since a hypervisor may take tens of microseconds to answer.
+    static VENDOR: OnceLock<Option<[u8; 12]>> = OnceLock::new();
+    *VENDOR.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // The name is in these registers, in this order.
+            let vendor = std::arch::x86_64::__cpuid(0);
+            let words = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+            words.concat().try_into().ok()
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    })
 }
 
 impl FromStr for Instructions {

@@ -26,7 +26,7 @@ use self::panel::Panels;
 pub use self::panel::{FloatFormat, Rows, WeightFormat};
 use self::tile::{
     Activations, BYTE_BLOCK_WORDS, Bf16, F16, F32, INTEGER_BLOCK_WORDS, INTEGERS, Int8, Operands,
-    Q4K, Q8_0, ROWS_MAX, Spacing, Step, row_words, rows_max, tile_of_rows,
+    Q4K, Q8_0, ROWS_MAX, Spacing, Step, ahead_bytes, row_words, rows_max, tile_of_rows,
 };
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
@@ -573,7 +573,7 @@ impl<F: Step> Kernel for Block<'_, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         const { assert!(F::BYTES <= STEP_BYTES, "parts of a panel have a step at least") };
-        let n_tiles = self.rows.len().div_ceil(self.tile_rows);
+        let (n_tiles, ahead_bytes) = (self.rows.len().div_ceil(self.tile_rows), ahead_bytes());
         let is_dot = matches!(F::ACTIVATIONS, Activations::Bf16Pairs) && S::HAS_BF16_DOT;
         let widens = F::WIDENS && !is_dot && n_tiles >= TILES_TO_WIDEN;
         // A single tile of rows has nothing to keep a part of a panel for.
@@ -614,6 +614,7 @@ impl<F: Step> Kernel for Block<'_, F> {
                         c: self.sums[c..].as_mut_ptr(),
                         c_stride: PANEL,
                         accumulate: begin > 0,
+                        ahead_bytes,
                     };
                     // SAFETY: the packed rows of the tile reach over the depth, and the sums over
                     // all of its rows and columns; `dispatch` saw to the instructions.

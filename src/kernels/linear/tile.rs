@@ -5,11 +5,18 @@
 
 use super::blocks::{BLOCK, int8, q4_k, q8_0};
 use super::panel::PANEL;
+use crate::kernels::instructions;
 use crate::kernels::simd::{Products, Simd};
 
-/// How far ahead of a lone tile its panel is asked for: what a machine brings near by itself ends
-/// with a page, and few steps ahead of the arithmetic.
+/// How far ahead of a lone tile its panel is asked for, where a machine brings near by itself what
+/// ends with a page, and few steps ahead of the arithmetic.
 const AHEAD_BYTES: usize = 4096;
+
+/// [`Operands::ahead_bytes`] for this machine. AMD's cores bring enough near by themselves: asked
+/// for more, a core of Zen 4 reads q4_k a quarter slower (`docs/performance.md`).
+pub(in crate::kernels) fn ahead_bytes() -> usize {
+    if instructions::is_of_amd() { 0 } else { AHEAD_BYTES }
+}
 
 /// How far ahead of a tall tile its activations are asked for: they pass by once for each panel,
 /// and so come from the second cache.
@@ -33,6 +40,21 @@ pub(in crate::kernels) struct Operands {
     pub c_stride: usize,
     /// Add to what is there instead of overwriting it.
     pub accumulate: bool,
+    /// How far ahead of a tile that is not full its panel is asked for: [`ahead_bytes`].
+    pub ahead_bytes: usize,
+}
+
+/// What a step reads of a panel.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct PanelStep {
+    /// Where it begins.
+    pub b: *const u8,
+    /// The first column of those that are multiplied.
+    pub column: usize,
+    /// Positions of the depth.
+    pub depth: usize,
+    /// As in [`Operands`].
+    pub ahead_bytes: usize,
 }
 
 /// How words of activations lie: `row` words between rows, `depth` words between steps.
@@ -95,17 +117,15 @@ pub(in crate::kernels) trait Step {
         unreachable!("only formats that say so are widened")
     }
 
-    /// Adds the products of one step of `depth` positions to `sums`: rows of activations at `a`
-    /// times the two vectors of weights that begin `column` columns into the panel's step at `b`.
+    /// Adds the products of one step to `sums`: rows of activations at `a` times the two vectors of
+    /// weights from the panel's column on.
     ///
     /// # Safety
     /// As [`tile`] asks.
     unsafe fn step<S: Simd, const ROWS: usize>(
         a: *const u32,
         spacing: Spacing,
-        b: *const u8,
-        column: usize,
-        depth: usize,
+        panel: PanelStep,
         sums: &mut [[S::V; 2]; ROWS],
     );
 }
@@ -140,7 +160,7 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
     operands: Operands,
     spacing: Spacing,
 ) {
-    let Operands { a, b, depth, c, c_stride, accumulate } = operands;
+    let Operands { a, b, depth, c, c_stride, accumulate, ahead_bytes } = operands;
     let a_step = spacing.depth * row_words(F::ACTIVATIONS, F::DEPTH, S::HAS_BF16_DOT);
     let is_tall = ROWS == const { rows_max::<S, F>() };
     let is_in_words = matches!(F::ACTIVATIONS, Activations::Floats | Activations::Bf16Pairs);
@@ -161,7 +181,8 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
                     if is_tall && is_in_words {
                         S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
                     }
-                    F::step::<S, ROWS>(a, spacing, b, column, $depth, &mut sums);
+                    let panel = PanelStep { b, column, depth: $depth, ahead_bytes };
+                    F::step::<S, ROWS>(a, spacing, panel, &mut sums);
                     // Beyond the end after a last step that is shorter than others, and not read.
                     a = a.wrapping_add(a_step);
                     b = b.wrapping_add(F::BYTES);
@@ -190,22 +211,22 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
     }
 }
 
-/// Asks for the part of a panel that lies [`AHEAD_BYTES`] after `n_bytes` at `b`, for tiles that are
-/// not full: they are most often alone, and then nothing was brought near before. Formats do so bit
-/// by bit, since many requests at once wait for each other.
+/// Asks for the part of a panel that lies ahead of `n_bytes` at `b`, for tiles that are not full:
+/// they are most often alone, and then nothing was brought near before. Formats do so bit by bit,
+/// since many requests at once wait for each other.
 ///
 /// # Safety
 /// None that [`Simd::prefetch`] does not have.
 #[inline(always)]
 unsafe fn ask_ahead<S: Simd, F: Step, const ROWS: usize>(
+    panel: PanelStep,
     b: *const u8,
-    column: usize,
     n_bytes: usize,
 ) {
-    if ROWS < const { rows_max::<S, F>() } && column == 0 {
+    if ROWS < const { rows_max::<S, F>() } && panel.column == 0 {
         for line in (0..n_bytes).step_by(64) {
             // SAFETY: by the caller.
-            unsafe { S::prefetch(b.wrapping_add(AHEAD_BYTES + line)) };
+            unsafe { S::prefetch(b.wrapping_add(panel.ahead_bytes + line)) };
         }
     }
 }
@@ -268,14 +289,13 @@ impl Step for F32 {
     unsafe fn step<S: Simd, const ROWS: usize>(
         a: *const u32,
         spacing: Spacing,
-        b: *const u8,
-        column: usize,
-        _: usize,
+        panel: PanelStep,
         sums: &mut [[S::V; 2]; ROWS],
     ) {
+        let PanelStep { b, column, .. } = panel;
         // SAFETY: by the caller.
         unsafe {
-            ask_ahead::<S, Self, ROWS>(b, column, Self::BYTES);
+            ask_ahead::<S, Self, ROWS>(panel, b, Self::BYTES);
             let b = b.cast::<f32>().add(column);
             add_products::<S, ROWS>(a, spacing, [S::load(b), S::load(b.add(S::LANES))], sums);
         }
@@ -303,14 +323,13 @@ impl Step for F16 {
     unsafe fn step<S: Simd, const ROWS: usize>(
         a: *const u32,
         spacing: Spacing,
-        b: *const u8,
-        column: usize,
-        _: usize,
+        panel: PanelStep,
         sums: &mut [[S::V; 2]; ROWS],
     ) {
+        let PanelStep { b, column, .. } = panel;
         // SAFETY: by the caller.
         unsafe {
-            ask_ahead::<S, Self, ROWS>(b, column, Self::BYTES);
+            ask_ahead::<S, Self, ROWS>(panel, b, Self::BYTES);
             let b = b.cast::<u16>().add(column);
             let b = [S::load_f16(b), S::load_f16(b.add(S::LANES))];
             add_products::<S, ROWS>(a, spacing, b, sums);
@@ -331,14 +350,13 @@ impl<const DOT: bool> Step for Bf16<DOT> {
     unsafe fn step<S: Simd, const ROWS: usize>(
         a: *const u32,
         spacing: Spacing,
-        b: *const u8,
-        column: usize,
-        _: usize,
+        panel: PanelStep,
         sums: &mut [[S::V; 2]; ROWS],
     ) {
+        let PanelStep { b, column, .. } = panel;
         // SAFETY: by the caller.
         unsafe {
-            ask_ahead::<S, Self, ROWS>(b, column, Self::BYTES);
+            ask_ahead::<S, Self, ROWS>(panel, b, Self::BYTES);
             let b = b.cast::<u16>().add(2 * column);
             if DOT && S::HAS_BF16_DOT {
                 for (row, sums) in sums.iter_mut().enumerate() {
@@ -413,14 +431,13 @@ impl Step for Q8_0 {
     unsafe fn step<S: Simd, const ROWS: usize>(
         a: *const u32,
         spacing: Spacing,
-        b: *const u8,
-        column: usize,
-        _: usize,
+        panel: PanelStep,
         sums: &mut [[S::V; 2]; ROWS],
     ) {
+        let PanelStep { b, column, .. } = panel;
         // SAFETY: by the caller.
         unsafe {
-            ask_ahead::<S, Self, ROWS>(b, column, q8_0::GROUPS_AT);
+            ask_ahead::<S, Self, ROWS>(panel, b, q8_0::GROUPS_AT);
             let scales = b.cast::<u16>().add(column);
             let scales = [S::load_f16(scales), S::load_f16(scales.add(S::LANES))];
             let weights = b.add(q8_0::GROUPS_AT + 4 * column);
@@ -431,7 +448,7 @@ impl Step for Q8_0 {
                 |offset| S::start_of_offset_sums(offset),
                 |group| {
                     let weights = weights.add(4 * PANEL * group);
-                    ask_ahead::<S, Self, ROWS>(weights, column, 4 * PANEL);
+                    ask_ahead::<S, Self, ROWS>(panel, weights, 4 * PANEL);
                     [S::load_bytes(weights), S::load_bytes(weights.add(4 * S::LANES))]
                 },
                 |weights, bytes, sums| S::add_offset_products(weights, bytes, sums),
@@ -460,14 +477,13 @@ impl Step for Q4K {
     unsafe fn step<S: Simd, const ROWS: usize>(
         a: *const u32,
         spacing: Spacing,
-        b: *const u8,
-        column: usize,
-        depth: usize,
+        panel: PanelStep,
         sums: &mut [[S::V; 2]; ROWS],
     ) {
+        let PanelStep { b, column, depth, .. } = panel;
         // SAFETY: by the caller.
         unsafe {
-            ask_ahead::<S, Self, ROWS>(b, column, q4_k::BLOCKS_AT);
+            ask_ahead::<S, Self, ROWS>(panel, b, q4_k::BLOCKS_AT);
             let halves = b.cast::<u16>().add(column);
             let d = [S::load_f16(halves), S::load_f16(halves.add(S::LANES))];
             let halves = halves.add(PANEL);
@@ -475,7 +491,7 @@ impl Step for Q4K {
             for block in 0..depth / BLOCK {
                 let a = a.add(block * spacing.depth * BYTE_BLOCK_WORDS);
                 let b = b.add(q4_k::BLOCKS_AT + block * q4_k::BLOCK_BYTES);
-                ask_ahead::<S, Self, ROWS>(b, column, q4_k::GROUPS_AT);
+                ask_ahead::<S, Self, ROWS>(panel, b, q4_k::GROUPS_AT);
                 let of_block = block_sums::<S, ROWS>(
                     a.add(2 * spacing.depth),
                     spacing,
@@ -485,7 +501,7 @@ impl Step for Q4K {
                         let b = b.add(q4_k::GROUPS_AT + 4 * PANEL * (group / 2) + 4 * column);
                         let both = [S::load_bytes(b), S::load_bytes(b.add(4 * S::LANES))];
                         if group % 2 == 0 {
-                            ask_ahead::<S, Self, ROWS>(b, column, 4 * PANEL);
+                            ask_ahead::<S, Self, ROWS>(panel, b, 4 * PANEL);
                         }
                         match group % 2 {
                             0 => both.map(|bytes| S::low_nibbles(bytes)),
@@ -523,11 +539,10 @@ impl Step for Int8 {
     unsafe fn step<S: Simd, const ROWS: usize>(
         a: *const u32,
         spacing: Spacing,
-        b: *const u8,
-        column: usize,
-        depth: usize,
+        panel: PanelStep,
         sums: &mut [[S::V; 2]; ROWS],
     ) {
+        let PanelStep { b, column, depth, .. } = panel;
         // SAFETY: by the caller.
         unsafe {
             let of_block = block_sums::<S, ROWS>(
@@ -537,7 +552,7 @@ impl Step for Int8 {
                 |offset| S::start_of_offset_sums(offset),
                 |group| {
                     let weights = b.add(4 * (PANEL * group + column));
-                    ask_ahead::<S, Self, ROWS>(weights, column, 4 * PANEL);
+                    ask_ahead::<S, Self, ROWS>(panel, weights, 4 * PANEL);
                     [S::load_bytes(weights), S::load_bytes(weights.add(4 * S::LANES))]
                 },
                 |weights, bytes, sums| S::add_offset_products(weights, bytes, sums),
