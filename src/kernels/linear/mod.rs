@@ -33,13 +33,14 @@ use crate::kernels::chunks::Chunks;
 use crate::kernels::pool::{Pool, Team};
 use crate::kernels::simd::{Kernel, Products, Simd, dispatch, exp, has_bf16_dot};
 
-/// Bytes of a panel that pass through the first cache at a time, while rows go by.
-const STEP_BYTES: usize = 24 << 10;
+/// Bytes of a panel that pass through the first cache at a time, while rows go by: half of the
+/// smallest first cache that processors with these instructions have.
+const STEP_BYTES: usize = 16 << 10;
 /// Positions of a panel that are widened at a time: as many bytes as a step of f32.
 const WIDENED_DEPTH: usize = STEP_BYTES / (PANEL * 4);
 /// Tiles of rows from which on it pays to widen a step of a panel before they pass.
 const TILES_TO_WIDEN: usize = 3;
-/// Rows of a block: a step of activations in f32 is some 300 KiB, which 16 panels read again while
+/// Rows of a block: a step of activations in f32 is some 200 KiB, which 16 panels read again while
 /// their sums take 800.
 const BLOCK_ROWS: usize = 384;
 /// Panels whose sums a block holds.
