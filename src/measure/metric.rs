@@ -98,15 +98,18 @@ impl Metric {
             Metric::E2el => ("e2el.v1", "request start to last output token"),
             Metric::PrefillPassDevice => (
                 "prefill_pass_device.v1",
-                "prefill_pass by CUDA events, from the device's coming to the first launch to the end of the last",
+                "prefill_pass by the device's own clock, from its coming to the first launch to \
+                 the end of the last",
             ),
             Metric::DecodeStepDevice => (
                 "decode_step_device.v1",
-                "decode_step by CUDA events, from the device's coming to the first launch to the end of the last",
+                "decode_step by the device's own clock, from its coming to the first launch to \
+                 the end of the last",
             ),
             Metric::ItlDevice => (
                 "itl_device.v1",
-                "step of every output token but the first by CUDA events, from the device's coming to its first launch to the end of its last",
+                "step of every output token but the first by the device's own clock, from its \
+                 coming to the first launch to the end of the last",
             ),
         }
     }
@@ -133,6 +136,8 @@ impl Recorder {
             Test::Decode { .. } => self.record_each(Metric::DecodeStep, pass.host_ns),
             Test::Generate { .. } => self.record_request(pass.host_ns),
         }
+        let same_length = |device_ns: &[u64]| device_ns.len() == pass.host_ns.len();
+        debug_assert!(pass.device_ns.is_none_or(same_length), "one for each iteration");
         let (Some(metric), Some(device_ns)) = (Metric::of_device(self.test), pass.device_ns) else {
             return;
         };

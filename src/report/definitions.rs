@@ -219,10 +219,12 @@ pub(super) const METRICS: &[Definition] = &[
     metric(
         &["prefill_pass_device", "decode_step_device", "itl_device"],
         "nanoseconds",
-        "what a pass over a prompt, a step, or a step after a request's first token took by the device's          own clock",
+        "what a pass over a prompt, a step, or a step after a request's first token took by the \
+         device's own clock",
         "CUDA events around the launches of each iteration; a histogram of all of them",
         "what it lacks of the same latency by the host's clock is the way to the device and back",
-        "long ones with no long ones of the host beside them cannot be; of the host alone, look at load          and at --cuda-graphs",
+        "if only the host's are long, look at load and at --cuda-graphs; if both are, at the device's \
+         clocks",
     ),
     metric(
         &["ttft", "mean_ttft_ms", "median_ttft_ms", "p99_ttft_ms"],

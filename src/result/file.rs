@@ -565,8 +565,8 @@ pub struct RoundFile {
     /// files of the time before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttft_total_ns: Option<u64>,
-    /// What a device's own clock says, beside the host's that all other times are of; absent where
-    /// the device is the processor.
+    /// What a device's own clock says, beside the host's that all other times of a round are of;
+    /// absent where the device is the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_time: Option<DeviceTimeFile>,
     /// What the machine did meanwhile.

@@ -39,6 +39,17 @@ fn stdout(sandbox: &Sandbox, args: &str) -> String {
 }
 
 #[test]
+fn every_latency_is_explained_in_whole_sentences() {
+    let sandbox = Sandbox::new();
+    for metric in benchinf::measure::Metric::ALL {
+        let text = stdout(&sandbox, &format!("explain {}", metric.name()));
+        assert!(text.contains("(metric)"), "{text}");
+        let is_torn = |line: &str| line.trim_start().contains("   ");
+        assert!(!text.lines().any(is_torn), "{text}");
+    }
+}
+
+#[test]
 fn names_are_explained_and_commands_have_man_pages() {
     let sandbox = Sandbox::new();
     let text = stdout(&sandbox, "explain tpot noisy");

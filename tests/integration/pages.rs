@@ -1,5 +1,8 @@
 //! Pages of results, as far as they can be looked at without a browser; `tests/browser` opens them.
 
+use benchinf::measure::Metric;
+use benchinf::result::file::AxesFile;
+
 use crate::made::{Made, around};
 use crate::{Sandbox, repository};
 
@@ -32,6 +35,26 @@ fn a_page_is_whole_and_needs_nothing() {
         for broken in ["NaN", ">inf", " inf ", "Infinity"] {
             assert!(!body.contains(broken), "{name}: {broken}");
         }
+    }
+}
+
+/// All nine latencies of a run on a device that has a clock of its own.
+#[test]
+fn every_latency_has_its_chart() {
+    let sandbox = Sandbox::new();
+    let mut made = Made::new("x").edit(|file| file.plan.device = "cuda:0".into());
+    made = made.device_shares(0.25, 0.75);
+    for idx in 0..3 {
+        let axes = AxesFile { device: "cuda:0".into(), ..made.axes(idx) };
+        made = made.case(axes, &around(2e6, 3, idx));
+    }
+    std::fs::write(sandbox.path("a.json"), made.text()).unwrap();
+    sandbox.benchinf("report a.json --html page.html").assert().success();
+    let page = std::fs::read_to_string(sandbox.path("page.html")).unwrap();
+    let (_, charts) = page.split_once("Latency by percentile").expect("it has the charts");
+    for metric in Metric::ALL {
+        let heading = format!("<h3>{}</h3>", metric.name());
+        assert!(charts.contains(&heading), "no chart of {}", metric.name());
     }
 }
 

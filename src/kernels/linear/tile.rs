@@ -8,8 +8,8 @@ use super::panel::PANEL;
 use crate::kernels::instructions;
 use crate::kernels::simd::{Products, Simd};
 
-/// How far ahead of a lone tile its panel is asked for, where a machine brings near by itself what
-/// ends with a page, and few steps ahead of the arithmetic.
+/// How far ahead of a lone tile its panel is asked for, since what a machine brings near by itself
+/// ends with a page, and is few steps ahead of the arithmetic.
 const AHEAD_BYTES: usize = 4096;
 
 /// [`Operands::ahead_bytes`] for this machine. AMD's cores bring enough near by themselves: asked
@@ -40,7 +40,8 @@ pub(in crate::kernels) struct Operands {
     pub c_stride: usize,
     /// Add to what is there instead of overwriting it.
     pub accumulate: bool,
-    /// How far ahead of a tile that is not full its panel is asked for: [`ahead_bytes`].
+    /// How far ahead of a tile that is not full its panel is asked for: [`ahead_bytes`]. At 0 the
+    /// lines that are read next are asked for, which costs little and changes nothing.
     pub ahead_bytes: usize,
 }
 

@@ -2,10 +2,12 @@
 
 use crate::histogram::Buckets;
 use crate::report::html::chart::{Axis, Chart, Kind, Point, Series};
-use crate::report::html::plots::{Gallery, MAX_CHARTS, MAX_SERIES, left_out};
+use crate::report::html::plots::{Gallery, MAX_SERIES, left_out};
 use crate::report::html::view::{Latency, Row, View, text};
 use crate::units::duration_text;
 
+/// Latencies that have a chart: our own are nine, and files of other tools name a few.
+const MAX_METRICS: usize = 16;
 /// Points of a curve: as many as a phone can tell apart.
 const MAX_POINTS: usize = 160;
 
@@ -21,7 +23,7 @@ pub(super) fn gallery(view: &View) -> Gallery {
     }
     let n: usize = metrics.iter().map(|(_, of)| of.len()).max().unwrap_or(0);
     let charts =
-        metrics.iter().take(MAX_CHARTS).filter_map(|(metric, of)| chart(metric, of)).collect();
+        metrics.iter().take(MAX_METRICS).filter_map(|(metric, of)| chart(metric, of)).collect();
     Gallery {
         id: "latency",
         title: "Latency by percentile",
