@@ -129,25 +129,42 @@ impl Instructions {
 /// take four times as long for one of the former (measured on Sapphire Rapids,
 /// `docs/performance.md`): they leave bf16 to AMX.
 fn has_fast_pairs() -> bool {
-    vendor().is_some_and(|name| name != *b"GenuineIntel")
+    processor().is_some_and(|processor| processor.vendor != *b"GenuineIntel")
 }
 
-/// Whether the processor's maker is AMD.
-pub(super) fn is_of_amd() -> bool {
-    vendor().is_some_and(|name| name == *b"AuthenticAMD")
+/// Whether the processor is AMD's and of Zen 4 or before.
+pub(super) fn is_amd_until_zen_4() -> bool {
+    /// Of Zen 3 and Zen 4; Zen 5 has the next.
+    const FAMILY: u32 = 0x19;
+    processor().is_some_and(|is| is.vendor == *b"AuthenticAMD" && is.family <= FAMILY)
 }
 
-/// The processor's maker by its own name, where it tells.
-fn vendor() -> Option<[u8; 12]> {
+/// What a processor calls itself.
+#[derive(Clone, Copy)]
+struct Processor {
+    vendor: [u8; 12],
+    family: u32,
+}
+
+/// The processor at hand, where it tells.
+fn processor() -> Option<Processor> {
     // Asked once, since a hypervisor may take tens of microseconds to answer.
-    static VENDOR: OnceLock<Option<[u8; 12]>> = OnceLock::new();
-    *VENDOR.get_or_init(|| {
+    static PROCESSOR: OnceLock<Option<Processor>> = OnceLock::new();
+    *PROCESSOR.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
         {
+            use std::arch::x86_64::__cpuid;
             // The name is in these registers, in this order.
-            let vendor = std::arch::x86_64::__cpuid(0);
-            let words = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
-            words.concat().try_into().ok()
+            let about = __cpuid(0);
+            let words = [about.ebx, about.edx, about.ecx].map(u32::to_le_bytes);
+            let vendor = words.concat().try_into().ok()?;
+            let signature = __cpuid(1).eax;
+            // Beyond 15 the rest is in the extended family.
+            let family = match signature >> 8 & 0xf {
+                0xf => 0xf + (signature >> 20 & 0xff),
+                family => family,
+            };
+            Some(Processor { vendor, family })
         }
         #[cfg(not(target_arch = "x86_64"))]
         None

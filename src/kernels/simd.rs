@@ -59,6 +59,8 @@ pub(super) trait Simd: Copy {
 
     /// [`Simd::LANES`] bytes, each a number from 0 to 255, as floats.
     unsafe fn load_u8(from: *const u8) -> Self::V;
+    /// Whole numbers from −128 to 127 as bytes.
+    unsafe fn store_i8(to: *mut i8, whole: Self::V);
     /// [`Simd::LANES`] groups of four bytes.
     unsafe fn load_bytes(from: *const u8) -> Self::I;
     /// The same group of four bytes in all lanes.
@@ -337,6 +339,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn store_i8(to: *mut i8, whole: Self::V) {
+        // SAFETY: by the caller.
+        unsafe { to.cast::<[i8; 8]>().write(whole.map(|x| x as i8)) }
+    }
+
+    #[inline(always)]
     unsafe fn load_bytes(from: *const u8) -> Self::I {
         // SAFETY: by the caller.
         unsafe { from.cast::<[u32; 8]>().read_unaligned() }
@@ -568,6 +576,15 @@ mod x86 {
                     unsafe {
                         let numbers = _mm_loadu_si128(from.cast());
                         _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(numbers))
+                    }
+                }
+
+                #[inline(always)]
+                unsafe fn store_i8(to: *mut i8, whole: __m512) {
+                    // SAFETY: see above.
+                    unsafe {
+                        let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(whole));
+                        _mm_storeu_si128(to.cast(), bytes);
                     }
                 }
 
@@ -874,6 +891,18 @@ mod x86 {
             unsafe {
                 let numbers = _mm_loadl_epi64(from.cast());
                 _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_i8(to: *mut i8, whole: __m256) {
+            // SAFETY: see above.
+            unsafe {
+                let numbers = _mm256_cvtps_epi32(whole);
+                let (low, high) =
+                    (_mm256_castsi256_si128(numbers), _mm256_extracti128_si256::<1>(numbers));
+                let halves = _mm_packs_epi32(low, high);
+                _mm_storel_epi64(to.cast(), _mm_packs_epi16(halves, halves));
             }
         }
 

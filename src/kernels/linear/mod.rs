@@ -472,13 +472,18 @@ impl Kernel for PackActivations<'_> {
 fn side_by_side<const WORDS: usize>(
     n_rows: usize,
     packed: &mut [u32],
-    words_of: impl Fn(usize, usize, &mut [u32]),
+    words_of: impl Fn(usize, usize, &mut [u32; WORDS]),
 ) {
     let mut block = [[0; WORDS]; ROWS_MAX];
     for (i, packed) in packed.chunks_mut(WORDS * n_rows).enumerate() {
         for (row, words) in block.iter_mut().take(n_rows).enumerate() {
             words.fill(0);
+            // The only call: a closure that is not inlined is not compiled for a kernel's instructions.
             words_of(row, i * WORDS, words);
+        }
+        if n_rows == 1 {
+            packed.copy_from_slice(&block[0][..packed.len()]);
+            continue;
         }
         for (at, words) in packed.chunks_exact_mut(n_rows).enumerate() {
             words.iter_mut().zip(&block).for_each(|(word, row)| *word = row[at]);
@@ -486,43 +491,50 @@ fn side_by_side<const WORDS: usize>(
     }
 }
 
-/// Adding 1.5 · 2²³ leaves a whole number, whose last byte is the last of the sum's bits.
-const WHOLE: f32 = 12_582_912.0;
-
 /// Rounds a block of activations to bytes from −127 to 127 with a common scale, and writes them
 /// as [`BYTE_BLOCK_WORDS`] says.
 ///
 /// # Safety
 /// The machine has the instructions of `S`.
 #[inline(always)]
-unsafe fn quantise<S: Simd>(values: &[f32], block: &mut [u32]) {
+unsafe fn quantise<S: Simd>(values: &[f32], block: &mut [u32; BYTE_BLOCK_WORDS]) {
     let mut padded = [0.0_f32; BLOCK];
-    padded[..values.len()].copy_from_slice(values);
+    let values = match values.first_chunk::<BLOCK>() {
+        Some(whole) => whole,
+        None => {
+            padded[..values.len()].copy_from_slice(values);
+            &padded
+        }
+    };
+    let [scale_bits, scaled_sum, start, bytes @ ..] = block;
     // SAFETY: by the caller; blocks are whole vectors.
-    let scale = unsafe {
+    unsafe {
         let zero = S::splat(0.0);
-        let (mut max, mut doubt) = (zero, zero);
+        let (mut max, mut doubt, mut sums) = (zero, zero, zero);
         for at in (0..BLOCK).step_by(S::LANES) {
-            let x = S::load(padded[at..].as_ptr());
+            let x = S::load(values[at..].as_ptr());
             max = S::max(max, S::max(x, S::sub(zero, x)));
             // Whatever is not finite must not become a number: then so is the scale.
             doubt = S::multiply_add(x, zero, doubt);
         }
         let max = S::greatest(max);
         let inverse = S::splat(if max > 0.0 { 127.0 / max } else { 0.0 });
+        let bytes = bytes.as_mut_ptr().cast::<i8>();
         for at in (0..BLOCK).step_by(S::LANES) {
-            let x = padded[at..].as_mut_ptr();
-            S::store(x, S::add(S::mul(S::load(x), inverse), S::splat(WHOLE)));
+            let whole = S::round(S::mul(S::load(values[at..].as_ptr()), inverse));
+            S::store_i8(bytes.add(at), whole);
+            sums = S::add(sums, whole);
         }
-        max / 127.0 + S::sum(doubt)
-    };
-    let bytes = padded.map(|whole| whole.to_bits() as u8);
-    let sum = sum_of_bytes(&bytes);
-    block[0] = scale.to_bits();
-    block[1] = (scale * sum as f32).to_bits();
-    block[2] = (-128 * sum) as u32;
-    words_of(&bytes, &mut block[3..]);
+        // Sums of 32 such numbers are whole.
+        let (scale, sum) = (max / 127.0 + S::sum(doubt), S::sum(sums));
+        *scale_bits = scale.to_bits();
+        *scaled_sum = (scale * sum).to_bits();
+        *start = (-128 * sum as i32) as u32;
+    }
 }
+
+/// Adding 1.5 · 2²³ leaves a whole number, whose last byte is the last of the sum's bits.
+const WHOLE: f32 = 12_582_912.0;
 
 /// The sum of signed bytes.
 #[inline(always)]

@@ -12,10 +12,11 @@ use crate::kernels::simd::{Products, Simd};
 /// ends with a page, and is few steps ahead of the arithmetic.
 const AHEAD_BYTES: usize = 4096;
 
-/// [`Operands::ahead_bytes`] for this machine. AMD's cores bring enough near by themselves: asked
-/// for more, a core of Zen 4 reads q4_k a quarter slower (`docs/performance.md`).
+/// [`Operands::ahead_bytes`] for this machine. Cores of Zen 4 bring enough near by themselves:
+/// asked for more, one reads q4_k a quarter slower, where one of Zen 5 gains as much
+/// (`docs/performance.md`).
 pub(in crate::kernels) fn ahead_bytes() -> usize {
-    if instructions::is_of_amd() { 0 } else { AHEAD_BYTES }
+    if instructions::is_amd_until_zen_4() { 0 } else { AHEAD_BYTES }
 }
 
 /// How far ahead of a tall tile its activations are asked for: they pass by once for each panel,
@@ -151,6 +152,25 @@ pub(super) const fn rows_max<S: Simd, F: Step>() -> usize {
     }
 }
 
+/// Sets of sums of a tile, at most.
+const SETS_MAX: usize = 4;
+
+/// Sets of sums among which the steps of a tile of `rows` rows take turns. With one, a few rows of
+/// words would wait for the multiply-add before, while registers are free; steps of bytes have
+/// sums of their own.
+#[inline(always)]
+const fn n_sets<S: Simd, F: Step>(rows: usize) -> usize {
+    let wanted = match (F::ACTIVATIONS, rows) {
+        (Activations::Bytes | Activations::Integers, _) => 1,
+        (_, 1) => SETS_MAX,
+        (_, 2 | 3) => 2,
+        _ => 1,
+    };
+    // As many registers as the tallest tile has.
+    let n_fitting = rows_max::<S, F>() / rows;
+    if n_fitting < wanted { n_fitting } else { wanted }
+}
+
 /// `ROWS` rows of C.
 ///
 /// # Safety
@@ -165,12 +185,13 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
     let a_step = spacing.depth * row_words(F::ACTIVATIONS, F::DEPTH, S::HAS_BF16_DOT);
     let is_tall = ROWS == const { rows_max::<S, F>() };
     let is_in_words = matches!(F::ACTIVATIONS, Activations::Floats | Activations::Bf16Pairs);
+    let n_sets = const { n_sets::<S, F>(ROWS) };
     for column in (0..PANEL).step_by(2 * S::LANES) {
         // SAFETY: by the caller; columns end with the panel.
         unsafe {
-            let mut sums = [[S::splat(0.0); 2]; ROWS];
+            let mut sums = [[[S::splat(0.0); 2]; ROWS]; SETS_MAX];
             if accumulate {
-                for (row, sums) in sums.iter_mut().enumerate() {
+                for (row, sums) in sums[0].iter_mut().enumerate() {
                     let c = c.add(row * c_stride + column);
                     *sums = [S::load(c), S::load(c.add(S::LANES))];
                 }
@@ -178,12 +199,12 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
             let (mut a, mut b) = (a, b);
             // Not a closure, which would not be compiled for the instructions of `S`.
             macro_rules! step {
-                ($depth:expr) => {
+                ($set:literal, $depth:expr) => {
                     if is_tall && is_in_words {
                         S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
                     }
                     let panel = PanelStep { b, column, depth: $depth, ahead_bytes };
-                    F::step::<S, ROWS>(a, spacing, panel, &mut sums);
+                    F::step::<S, ROWS>(a, spacing, panel, &mut sums[$set % n_sets]);
                     // Beyond the end after a last step that is shorter than others, and not read.
                     a = a.wrapping_add(a_step);
                     b = b.wrapping_add(F::BYTES);
@@ -191,17 +212,23 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
             }
             let mut left = depth;
             // Counting takes ports that multiply as well.
-            while is_tall && is_in_words && left >= 4 * F::DEPTH {
-                step!(F::DEPTH);
-                step!(F::DEPTH);
-                step!(F::DEPTH);
-                step!(F::DEPTH);
+            while (is_tall || n_sets > 1) && is_in_words && left >= 4 * F::DEPTH {
+                step!(0, F::DEPTH);
+                step!(1, F::DEPTH);
+                step!(2, F::DEPTH);
+                step!(3, F::DEPTH);
                 left -= 4 * F::DEPTH;
             }
             while left > 0 {
                 let depth = F::DEPTH.min(left);
-                step!(depth);
+                step!(0, depth);
                 left -= depth;
+            }
+            let [mut sums, others @ ..] = sums;
+            for other in others.into_iter().take(n_sets - 1) {
+                for (sums, other) in sums.iter_mut().zip(other) {
+                    *sums = [S::add(sums[0], other[0]), S::add(sums[1], other[1])];
+                }
             }
             for (row, sums) in sums.into_iter().enumerate() {
                 for (i, sum) in sums.into_iter().enumerate() {
@@ -488,7 +515,9 @@ impl Step for Q4K {
             let halves = b.cast::<u16>().add(column);
             let d = [S::load_f16(halves), S::load_f16(halves.add(S::LANES))];
             let halves = halves.add(PANEL);
-            let e = [S::load_f16(halves), S::load_f16(halves.add(S::LANES))];
+            let zero = S::splat(0.0);
+            let negative_e =
+                [S::load_f16(halves), S::load_f16(halves.add(S::LANES))].map(|e| S::sub(zero, e));
             for block in 0..depth / BLOCK {
                 let a = a.add(block * spacing.depth * BYTE_BLOCK_WORDS);
                 let b = b.add(q4_k::BLOCKS_AT + block * q4_k::BLOCK_BYTES);
@@ -514,12 +543,13 @@ impl Step for Q4K {
                 for i in 0..2 {
                     let scales = b.add(column + i * S::LANES);
                     let scale_of_weights = S::mul(S::load_u8(scales), d[i]);
-                    let least = S::mul(S::load_u8(scales.add(PANEL)), e[i]);
+                    let negative_least = S::mul(S::load_u8(scales.add(PANEL)), negative_e[i]);
                     for (row, sums) in sums.iter_mut().enumerate() {
                         let a = a.add(row * spacing.row);
                         let scaled = S::mul(S::floats(of_block[row][i]), scale_of_weights);
                         let sum = S::multiply_add(scaled, splat_at::<S>(a), sums[i]);
-                        sums[i] = S::sub(sum, S::mul(least, splat_at::<S>(a.add(spacing.depth))));
+                        let of_bytes = splat_at::<S>(a.add(spacing.depth));
+                        sums[i] = S::multiply_add(negative_least, of_bytes, sum);
                     }
                 }
             }
