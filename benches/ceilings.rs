@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use benchinf::case::Operands;
 use benchinf::kernels::linear::{
@@ -204,6 +205,9 @@ fn passes(instructions: Instructions) -> Fallible<()> {
     };
     let pair = alternate(&mut read, &mut plain);
     pair.print(&format!("{name} read"), "plain loop", [gigabytes; 2], "GB/s", Some(TARGET_READ));
+    if let Some(ns) = handover_ns() {
+        println!("a word goes from one of two threads to the other in {ns:.0} ns");
+    }
 
     let mut copy = || memory::copy_parallel(instructions, b.as_slice(), c.as_mut_slice());
     let pair = alternate(&mut copy, &mut read);
@@ -228,6 +232,29 @@ fn passes(instructions: Instructions) -> Fallible<()> {
         None,
     );
     Ok(())
+}
+
+/// What a word takes from one of two threads to the other, from many turns; none without a second
+/// thread. It tells cores that share a cache from those that do not, and where each group of cores
+/// has its own way to memory, two groups read more than one.
+fn handover_ns() -> Option<f64> {
+    const N_TURNS: usize = 20_000;
+    if rayon::current_num_threads() < 2 {
+        return None;
+    }
+    let (turn, clock) = (AtomicUsize::new(0), MonotonicClock::default());
+    let spent_ns = rayon::broadcast(|thread| {
+        let begin_ns = clock.now_ns();
+        let of_mine = (0..N_TURNS).filter(|turn| turn % 2 == thread.index());
+        of_mine.for_each(|mine| {
+            while turn.load(Ordering::Acquire) != mine {
+                std::hint::spin_loop();
+            }
+            turn.store(mine + 1, Ordering::Release);
+        });
+        clock.now_ns() - begin_ns
+    });
+    Some(spent_ns[0] as f64 / N_TURNS as f64)
 }
 
 /// Seconds of both arms, round by round.

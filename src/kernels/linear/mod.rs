@@ -296,10 +296,10 @@ impl Linear {
         let team = Team::for_work(n_products, n_panels * self.panels.format.panel_bytes(n_in));
         let n_threads = if team == Team::All { pool.n_threads() } else { 1 };
         let cut = Cut::new(n_rows, n_panels, tile_rows, n_threads);
-        let n_sums = cut.rows * cut.panels * PANEL;
+        let n_sums = cut.rows * cut.panels * cut.n_at_once * PANEL;
         let (activations, depth, y) = (&packed.activations, self.depth::<F>(), Chunks::new(y));
-        pool.run(team, cut.n_tasks(), &|i| {
-            let (rows, panels) = cut.task(i);
+        pool.run_ranges(team, cut.n_tasks(), cut.n_at_once, &|tasks| {
+            let (rows, panels) = cut.part(tasks);
             WORK.with_borrow_mut(|(sums, widened)| {
                 // A panel's sums are whole lines.
                 let n_lines = n_sums / 16;
@@ -338,15 +338,16 @@ struct Cut {
     /// Rows and panels of a task, at most.
     rows: usize,
     panels: usize,
-    /// The first panel of each task, where all rows are one tile; empty for more of them, whose
-    /// tasks have equal parts.
-    starts: Vec<usize>,
+    /// Tasks that a thread takes together, at most; more than one only where all have the same rows.
+    n_at_once: usize,
 }
 
 impl Cut {
     fn new(n_rows: usize, n_panels: usize, tile_rows: usize, n_threads: usize) -> Self {
         if n_rows <= tile_rows {
-            return Self::of_one_tile(n_rows, n_panels, n_threads);
+            // Panels pass by once, as fast as memory gives them: most of them one after another.
+            let n_at_once = n_panels.clamp(1, TASK_PANELS);
+            return Self { n_rows, n_panels, rows: n_rows, panels: 1, n_at_once };
         }
         let n_blocks = n_rows.div_ceil(BLOCK_ROWS);
         let rows = n_rows.div_ceil(n_blocks).next_multiple_of(tile_rows).min(n_rows);
@@ -357,19 +358,7 @@ impl Cut {
             1 => n_panels.div_ceil(wanted).clamp(1, TASK_PANELS),
             _ => n_panels.div_ceil(wanted.div_ceil(n_blocks)).clamp(1, BLOCK_PANELS),
         };
-        Self { n_rows, n_panels, rows, panels, starts: Vec::new() }
-    }
-
-    /// Panels pass by once, as fast as memory gives them: a task takes half of a thread's share of
-    /// what is left (guided self-scheduling, Polychronopoulos and Kuck, IEEE Transactions on
-    /// Computers C-36, 1987), so that most of them lie one after another and threads end together.
-    fn of_one_tile(n_rows: usize, n_panels: usize, n_threads: usize) -> Self {
-        let size = |first: usize| ((n_panels - first) / (2 * n_threads)).clamp(1, TASK_PANELS);
-        let next = |&first: &usize| Some(first + size(first)).filter(|&next| next < n_panels);
-        let first = (n_rows > 0 && n_panels > 0).then_some(0);
-        let starts = std::iter::successors(first, next).collect();
-        let panels = first.map_or(0, size);
-        Self { n_rows, n_panels, rows: n_rows, panels, starts }
+        Self { n_rows, n_panels, rows, panels, n_at_once: 1 }
     }
 
     fn n_blocks(&self) -> usize {
@@ -377,21 +366,18 @@ impl Cut {
     }
 
     fn n_tasks(&self) -> usize {
-        match self.starts.len() {
-            0 => self.n_blocks() * self.n_panels.div_ceil(self.panels.max(1)),
-            n_starts => n_starts,
-        }
+        self.n_blocks() * self.n_panels.div_ceil(self.panels.max(1))
     }
 
-    /// Tasks that follow one another use the same panels.
-    fn task(&self, i: usize) -> (Range<usize>, Range<usize>) {
-        if let Some(&start) = self.starts.get(i) {
-            let end = self.starts.get(i + 1).copied().unwrap_or(self.n_panels);
-            return (0..self.n_rows, start..end);
-        }
-        let (block, group) = (i % self.n_blocks(), i / self.n_blocks());
-        let (row, panel) = (block * self.rows, group * self.panels);
-        (row..self.n_rows.min(row + self.rows), panel..self.n_panels.min(panel + self.panels))
+    /// Rows and panels of neighbours, of [`Cut::n_at_once`] at most. Tasks that follow one another
+    /// use the same panels.
+    fn part(&self, tasks: Range<usize>) -> (Range<usize>, Range<usize>) {
+        let (row, panel) = (
+            tasks.start % self.n_blocks() * self.rows,
+            tasks.start / self.n_blocks() * self.panels,
+        );
+        let end = tasks.end.div_ceil(self.n_blocks()) * self.panels;
+        (row..self.n_rows.min(row + self.rows), panel..self.n_panels.min(end))
     }
 }
 

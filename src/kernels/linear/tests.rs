@@ -160,8 +160,9 @@ proptest! {
     ) {
         let cut = Cut::new(n_rows, n_panels, tile_rows, n_threads);
         let mut n_covered = vec![0; n_rows * n_panels];
-        for (rows, panels) in (0..cut.n_tasks()).map(|i| cut.task(i)) {
-            prop_assert!(rows.len() <= cut.rows && panels.len() <= cut.panels);
+        for first in (0..cut.n_tasks()).step_by(cut.n_at_once) {
+            let (rows, panels) = cut.part(first..cut.n_tasks().min(first + cut.n_at_once));
+            prop_assert!(rows.len() <= cut.rows && panels.len() <= cut.n_at_once * cut.panels);
             prop_assert!(rows.start.is_multiple_of(tile_rows));
             for row in rows {
                 n_covered[row * n_panels..][panels.clone()].iter_mut().for_each(|n| *n += 1);

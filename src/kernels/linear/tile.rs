@@ -515,9 +515,7 @@ impl Step for Q4K {
             let halves = b.cast::<u16>().add(column);
             let d = [S::load_f16(halves), S::load_f16(halves.add(S::LANES))];
             let halves = halves.add(PANEL);
-            let zero = S::splat(0.0);
-            let negative_e =
-                [S::load_f16(halves), S::load_f16(halves.add(S::LANES))].map(|e| S::sub(zero, e));
+            let e = [S::load_f16(halves), S::load_f16(halves.add(S::LANES))];
             for block in 0..depth / BLOCK {
                 let a = a.add(block * spacing.depth * BYTE_BLOCK_WORDS);
                 let b = b.add(q4_k::BLOCKS_AT + block * q4_k::BLOCK_BYTES);
@@ -543,13 +541,12 @@ impl Step for Q4K {
                 for i in 0..2 {
                     let scales = b.add(column + i * S::LANES);
                     let scale_of_weights = S::mul(S::load_u8(scales), d[i]);
-                    let negative_least = S::mul(S::load_u8(scales.add(PANEL)), negative_e[i]);
+                    let least = S::mul(S::load_u8(scales.add(PANEL)), e[i]);
                     for (row, sums) in sums.iter_mut().enumerate() {
                         let a = a.add(row * spacing.row);
                         let scaled = S::mul(S::floats(of_block[row][i]), scale_of_weights);
                         let sum = S::multiply_add(scaled, splat_at::<S>(a), sums[i]);
-                        let of_bytes = splat_at::<S>(a.add(spacing.depth));
-                        sums[i] = S::multiply_add(negative_least, of_bytes, sum);
+                        sums[i] = S::sub(sum, S::mul(least, splat_at::<S>(a.add(spacing.depth))));
                     }
                 }
             }
