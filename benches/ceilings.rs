@@ -234,8 +234,8 @@ fn passes(instructions: Instructions) -> Fallible<()> {
     Ok(())
 }
 
-/// What a word takes from one of two threads to the other, from many turns; none without a second
-/// thread. It tells cores that share a cache from those that do not, and where each group of cores
+/// What a word takes from the first thread to the second or back, from many turns; none without a
+/// second thread. It tells cores that share a cache from those that do not, and where each group of cores
 /// has its own way to memory, two groups read more than one.
 fn handover_ns() -> Option<f64> {
     const N_TURNS: usize = 20_000;
@@ -245,10 +245,16 @@ fn handover_ns() -> Option<f64> {
     let (turn, clock) = (AtomicUsize::new(0), MonotonicClock::default());
     let spent_ns = rayon::broadcast(|thread| {
         let begin_ns = clock.now_ns();
-        let of_mine = (0..N_TURNS).filter(|turn| turn % 2 == thread.index());
+        let of_mine = (0..N_TURNS).filter(|mine| mine % 2 == thread.index());
         of_mine.for_each(|mine| {
+            let mut n_looks = 0_u32;
             while turn.load(Ordering::Acquire) != mine {
-                std::hint::spin_loop();
+                n_looks += 1;
+                match n_looks < 10_000 {
+                    true => std::hint::spin_loop(),
+                    // Both may be on one core.
+                    false => std::thread::yield_now(),
+                }
             }
             turn.store(mine + 1, Ordering::Release);
         });

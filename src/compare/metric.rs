@@ -18,8 +18,8 @@ pub enum Metric {
     Latency(measure::Metric),
 }
 
-/// Latencies of which rounds have a mean each. Rounds add the device's time for first tokens up with
-/// that of all others, so that its gaps alone are a histogram and nothing of rounds.
+/// Latencies of which rounds have a mean each. Rounds add the device's time for first tokens up
+/// with that of all others, so that its gaps alone are a histogram and nothing of rounds.
 fn comparable() -> impl Iterator<Item = measure::Metric> {
     measure::Metric::ALL.into_iter().filter(|latency| *latency != measure::Metric::ItlDevice)
 }

@@ -71,9 +71,9 @@ struct Job {
     n_at_once: usize,
 }
 
-/// Tasks of one thread that nobody has begun: from its lower half to below its upper half. Alone on
-/// its lines of the cache (processors fetch them in pairs), since to take a task from a line that
-/// another core has just changed takes as long as a short task.
+/// Tasks of one thread that nobody has begun, as one word: the first in its lower half, the end in
+/// its upper. Alone on its lines of the cache (processors fetch them in pairs), since to take a task
+/// from a line that another core has just changed takes as long as a short task.
 #[repr(align(128))]
 struct Left(AtomicU64);
 
@@ -105,7 +105,9 @@ impl Left {
                 true => taken.end..end,
                 false => start..taken.start,
             };
-            // Tasks tell each other nothing, so numbers are all that has to be right.
+            // Tasks tell each other nothing, so numbers are all that has to be right. The caller put
+            // them itself and a worker joined after that, so neither sees older ones, and the tasks
+            // of a worker that never comes are found.
             let (now, relaxed) = (Self::word(left), Ordering::Relaxed);
             match self.0.compare_exchange_weak(word, now, relaxed, relaxed) {
                 Ok(_) => return taken.start as usize..taken.end as usize,
@@ -114,11 +116,11 @@ impl Left {
         }
     }
 
-    /// The first few: a quarter of what is left, so that threads that are done find some.
+    /// The first few: [`n_to_begin`] of what is left.
     fn take_first(&self, n_at_once: usize) -> Range<usize> {
         self.take(|left| {
-            let n = ((left.end - left.start) / 4).clamp(1, n_at_once as u64);
-            left.start..left.end.min(left.start + n)
+            let n = n_to_begin((left.end - left.start) as usize, n_at_once) as u64;
+            left.start..left.start + n
         })
     }
 
@@ -126,6 +128,12 @@ impl Left {
     fn take_last(&self) -> Range<usize> {
         self.take(|left| left.end - (left.end - left.start).div_ceil(2)..left.end)
     }
+}
+
+/// How many of so many tasks a thread begins: a quarter, so that threads that are done find some,
+/// one at least and `n_at_once` at most.
+fn n_to_begin(n_left: usize, n_at_once: usize) -> usize {
+    (n_left / 4).clamp(1, n_at_once).min(n_left)
 }
 
 struct Shared {
@@ -266,7 +274,7 @@ impl Pool {
     /// and returns when all calls have. Threads that are faster take more of them.
     ///
     /// # Panics
-    /// If a task does.
+    /// As [`Pool::run_ranges`] does.
     pub fn run(&mut self, team: Team, n_tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         self.run_ranges(team, n_tasks, 1, &|tasks| tasks.for_each(task));
     }
@@ -278,7 +286,7 @@ impl Pool {
     /// (work stealing, Blumofe and Leiserson, Journal of the ACM 46(5), 1999).
     ///
     /// # Panics
-    /// If a task does, or there are 2³² of them.
+    /// If a task does, or there are 2³² of them or more for several threads.
     pub fn run_ranges(
         &mut self,
         team: Team,
@@ -303,8 +311,10 @@ impl Pool {
         // nobody is inside, so no worker reads.
         unsafe { *shared.job.get() = Some(job) };
         let n_threads = shared.left.len();
+        // Rounded up, so that the caller, who is awake, has the first.
+        let begin = |i: usize| (i as u64 * n_tasks as u64).div_ceil(n_threads as u64) as usize;
         for (i, left) in shared.left.iter().enumerate() {
-            left.put(i * n_tasks / n_threads..(i + 1) * n_tasks / n_threads);
+            left.put(begin(i)..begin(i + 1));
         }
         let next = State(shared.state.load(Ordering::Relaxed)).next();
         shared.state.store(next.0 | State::OPEN, Ordering::Release);
@@ -319,10 +329,11 @@ impl Pool {
         while State(shared.state.load(Ordering::Acquire)).n_inside() > 0 {
             wait(&mut spins);
         }
+        let theirs = shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = mine {
             resume_unwind(panic);
         }
-        if shared.panicked.swap(false, Ordering::Relaxed) {
+        if theirs {
             panic!("a kernel panicked on another thread");
         }
     }
@@ -360,11 +371,14 @@ impl Shared {
             }
             let others = (1..self.left.len()).map(|i| (me + i) % self.left.len());
             let taken = others.map(|i| self.left[i].take_last()).find(|tasks| !tasks.is_empty());
-            match taken {
-                // Nothing is there that another thread could be taking from.
-                Some(taken) => self.left[me].put(taken),
-                None => return,
-            }
+            // What others took and have not put yet, they do themselves.
+            let Some(taken) = taken else { return };
+            // Some are begun at once, or the last one could go to and fro.
+            let rest = taken.start + n_to_begin(taken.len(), job.n_at_once);
+            // Only this thread puts tasks here, and there are none, so nobody is taking.
+            self.left[me].put(rest..taken.end);
+            // SAFETY: as above.
+            unsafe { (*job.tasks)(taken.start..rest) };
         }
     }
 
@@ -490,6 +504,26 @@ mod tests {
     }
 
     #[test]
+    fn tasks_of_workers_that_never_come_are_done() {
+        for (n_tasks, n_at_once) in [(1, 1), (10, 1), (999, 16)] {
+            let shared = Shared::new(4);
+            for (i, left) in shared.left.iter().enumerate() {
+                left.put(i * n_tasks / 4..(i + 1) * n_tasks / 4);
+            }
+            let counts: Vec<AtomicUsize> = (0..n_tasks).map(|_| AtomicUsize::new(0)).collect();
+            let tasks: &(dyn Fn(Range<usize>) + Sync) = &|tasks| {
+                tasks.for_each(|i| {
+                    counts[i].fetch_add(1, Ordering::Relaxed);
+                });
+            };
+            // SAFETY: only the lifetime is forgotten, and the job does not outlive this round.
+            let tasks: *const (dyn Fn(Range<usize>) + Sync) = unsafe { std::mem::transmute(tasks) };
+            shared.take_tasks(Job { tasks, n_at_once }, 0);
+            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+        }
+    }
+
+    #[test]
     fn tasks_are_taken_from_both_ends() {
         let left = Left::new(10..74);
         assert_eq!(left.take_first(64), 10..26);
@@ -581,10 +615,10 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
         let mut pool = Pool::new(3).unwrap();
-        for bad in [0, 99] {
+        for bad in [0..1, 99..100, 0..100] {
             let run = AssertUnwindSafe(|| {
                 pool.run(Team::All, 100, &|i| {
-                    assert!(i != bad, "a task of the test fails on purpose")
+                    assert!(!bad.contains(&i), "a task of the test fails on purpose")
                 });
             });
             assert!(catch_unwind(run).is_err());

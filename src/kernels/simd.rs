@@ -59,7 +59,7 @@ pub(super) trait Simd: Copy {
 
     /// [`Simd::LANES`] bytes, each a number from 0 to 255, as floats.
     unsafe fn load_u8(from: *const u8) -> Self::V;
-    /// Whole numbers from −128 to 127 as bytes.
+    /// Whole numbers from −128 to 127 as bytes; anything for what is not a number.
     unsafe fn store_i8(to: *mut i8, whole: Self::V);
     /// [`Simd::LANES`] groups of four bytes.
     unsafe fn load_bytes(from: *const u8) -> Self::I;
@@ -583,7 +583,7 @@ mod x86 {
                 unsafe fn store_i8(to: *mut i8, whole: __m512) {
                     // SAFETY: see above.
                     unsafe {
-                        let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(whole));
+                        let bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(whole));
                         _mm_storeu_si128(to.cast(), bytes);
                     }
                 }

@@ -98,18 +98,18 @@ impl Metric {
             Metric::E2el => ("e2el.v1", "request start to last output token"),
             Metric::PrefillPassDevice => (
                 "prefill_pass_device.v1",
-                "prefill_pass by the device's own clock, from its coming to the first launch to \
-                 the end of the last",
+                "prefill_pass by the device's own clock, from when it came to the first launch \
+                 until it had done the last",
             ),
             Metric::DecodeStepDevice => (
                 "decode_step_device.v1",
-                "decode_step by the device's own clock, from its coming to the first launch to \
-                 the end of the last",
+                "decode_step by the device's own clock, from when it came to the first launch \
+                 until it had done the last",
             ),
             Metric::ItlDevice => (
                 "itl_device.v1",
-                "step of every output token but the first by the device's own clock, from its \
-                 coming to the first launch to the end of the last",
+                "step of every output token but the first by the device's own clock, from when \
+                 it came to the first launch until it had done the last",
             ),
         }
     }

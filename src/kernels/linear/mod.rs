@@ -45,7 +45,7 @@ const TILES_TO_WIDEN: usize = 3;
 const BLOCK_ROWS: usize = 384;
 /// Panels whose sums a block holds.
 const BLOCK_PANELS: usize = 16;
-/// Panels of a task of a few rows, at most.
+/// Panels that a thread takes together with a few rows, at most.
 const TASK_PANELS: usize = 64;
 /// Tasks per thread that even out threads of different speed.
 const TASKS_PER_THREAD: usize = 8;
@@ -338,7 +338,8 @@ struct Cut {
     /// Rows and panels of a task, at most.
     rows: usize,
     panels: usize,
-    /// Tasks that a thread takes together, at most; more than one only where all have the same rows.
+    /// Tasks that a thread takes together, at most; more than one only where all have the same
+    /// rows.
     n_at_once: usize,
 }
 
@@ -440,12 +441,14 @@ impl Kernel for PackActivations<'_> {
             }
             Activations::Integers => {
                 side_by_side::<INTEGER_BLOCK_WORDS>(n_rows, self.packed, |i, first, words| {
-                    let values = row(i)[first / INTEGER_BLOCK_WORDS * INTEGERS..].iter();
-                    let mut bytes = [0; INTEGERS];
-                    let whole = values.map(|x| (x + WHOLE).to_bits() as u8);
-                    bytes.iter_mut().zip(whole).for_each(|(to, byte)| *to = byte);
-                    words[0] = (-128 * sum_of_bytes(&bytes)) as u32;
-                    words_of(&bytes, &mut words[1..]);
+                    let values = &row(i)[first / INTEGER_BLOCK_WORDS * INTEGERS..];
+                    let [start, bytes @ ..] = words;
+                    // SAFETY: by the caller; there is room for a block.
+                    let sum = unsafe {
+                        let values = &values[..values.len().min(INTEGERS)];
+                        store_whole::<S>(values, 1.0, bytes.as_mut_ptr().cast())
+                    };
+                    *start = (-128 * sum as i32) as u32;
                 });
             }
         }
@@ -464,7 +467,8 @@ fn side_by_side<const WORDS: usize>(
     for (i, packed) in packed.chunks_mut(WORDS * n_rows).enumerate() {
         for (row, words) in block.iter_mut().take(n_rows).enumerate() {
             words.fill(0);
-            // The only call: a closure that is not inlined is not compiled for a kernel's instructions.
+            // The only call: a closure that is not inlined is not compiled for a kernel's
+            // instructions.
             words_of(row, i * WORDS, words);
         }
         if n_rows == 1 {
@@ -496,7 +500,7 @@ unsafe fn quantise<S: Simd>(values: &[f32], block: &mut [u32; BYTE_BLOCK_WORDS])
     // SAFETY: by the caller; blocks are whole vectors.
     unsafe {
         let zero = S::splat(0.0);
-        let (mut max, mut doubt, mut sums) = (zero, zero, zero);
+        let (mut max, mut doubt) = (zero, zero);
         for at in (0..BLOCK).step_by(S::LANES) {
             let x = S::load(values[at..].as_ptr());
             max = S::max(max, S::max(x, S::sub(zero, x)));
@@ -504,35 +508,42 @@ unsafe fn quantise<S: Simd>(values: &[f32], block: &mut [u32; BYTE_BLOCK_WORDS])
             doubt = S::multiply_add(x, zero, doubt);
         }
         let max = S::greatest(max);
-        let inverse = S::splat(if max > 0.0 { 127.0 / max } else { 0.0 });
-        let bytes = bytes.as_mut_ptr().cast::<i8>();
-        for at in (0..BLOCK).step_by(S::LANES) {
-            let whole = S::round(S::mul(S::load(values[at..].as_ptr()), inverse));
-            S::store_i8(bytes.add(at), whole);
-            sums = S::add(sums, whole);
-        }
-        // Sums of 32 such numbers are whole.
-        let (scale, sum) = (max / 127.0 + S::sum(doubt), S::sum(sums));
+        // What is 0, or so small that its inverse is no number, becomes 0.
+        let inverse = Some(127.0 / max).filter(|inverse| inverse.is_finite()).unwrap_or(0.0);
+        let (scale, sum) = (
+            max / 127.0 + S::sum(doubt),
+            store_whole::<S>(values, inverse, bytes.as_mut_ptr().cast()),
+        );
         *scale_bits = scale.to_bits();
         *scaled_sum = (scale * sum).to_bits();
         *start = (-128 * sum as i32) as u32;
     }
 }
 
-/// Adding 1.5 · 2²³ leaves a whole number, whose last byte is the last of the sum's bits.
-const WHOLE: f32 = 12_582_912.0;
-
-/// The sum of signed bytes.
+/// Writes the whole numbers that are nearest to `factor` times each value, −127 to 127, as bytes,
+/// up to a whole vector with zeros, and gives their sum, which is exact up to 2²⁴.
+///
+/// # Safety
+/// The machine has the instructions of `S`, and `to` can hold them.
 #[inline(always)]
-fn sum_of_bytes(bytes: &[u8]) -> i32 {
-    bytes.iter().map(|&byte| i32::from(byte as i8)).sum()
-}
-
-/// Bytes in words of four.
-#[inline(always)]
-fn words_of(bytes: &[u8], to: &mut [u32]) {
-    for (word, bytes) in to.iter_mut().zip(bytes.chunks_exact(4)) {
-        *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+unsafe fn store_whole<S: Simd>(values: &[f32], factor: f32, to: *mut i8) -> f32 {
+    const LANES_MAX: usize = 16;
+    // SAFETY: by the caller.
+    unsafe {
+        let (mut sums, factor) = (S::splat(0.0), S::splat(factor));
+        for (i, values) in values.chunks(S::LANES).enumerate() {
+            let x = if values.len() == S::LANES {
+                S::load(values.as_ptr())
+            } else {
+                let mut padded = [0.0; LANES_MAX];
+                padded[..values.len()].copy_from_slice(values);
+                S::load(padded.as_ptr())
+            };
+            let whole = S::round(S::mul(x, factor));
+            S::store_i8(to.add(i * S::LANES), whole);
+            sums = S::add(sums, whole);
+        }
+        S::sum(sums)
     }
 }
 

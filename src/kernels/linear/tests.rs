@@ -83,7 +83,7 @@ fn in_bytes(x: &[f32], n_in: usize) -> Vec<f64> {
     let rows = x.chunks_exact(n_in);
     let blocks = rows.flat_map(|row| row.chunks(32)).map(|block| {
         let max = block.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
-        let inverse = if max > 0.0 { 127.0 / max } else { 0.0 };
+        let inverse = Some(127.0 / max).filter(|x| x.is_finite()).unwrap_or(0.0);
         let scale = f64::from(max / 127.0);
         block.iter().map(|x| f64::from((x * inverse).round_ties_even()) * scale).collect::<Vec<_>>()
     });
@@ -157,11 +157,16 @@ proptest! {
         n_panels in 0_usize..300,
         tile_rows in 1_usize..=ROWS_MAX,
         n_threads in 1_usize..70,
+        lengths in prop::collection::vec(1_usize..70, 1..10),
     ) {
         let cut = Cut::new(n_rows, n_panels, tile_rows, n_threads);
         let mut n_covered = vec![0; n_rows * n_panels];
-        for first in (0..cut.n_tasks()).step_by(cut.n_at_once) {
-            let (rows, panels) = cut.part(first..cut.n_tasks().min(first + cut.n_at_once));
+        let (mut first, mut lengths) = (0, lengths.into_iter().cycle());
+        while first < cut.n_tasks() {
+            let length = lengths.next().unwrap_or(1).min(cut.n_at_once);
+            let end = cut.n_tasks().min(first + length);
+            let (rows, panels) = cut.part(first..end);
+            first = end;
             prop_assert!(rows.len() <= cut.rows && panels.len() <= cut.n_at_once * cut.panels);
             prop_assert!(rows.start.is_multiple_of(tile_rows));
             for row in rows {
@@ -282,8 +287,9 @@ proptest! {
 
 #[test]
 fn large_products_are_cut_into_blocks_and_steps() {
-    // More rows than a block, a depth of several steps, more panels than a task holds.
-    let (n_rows, n_in, n_out) = (413, 1100, 331);
+    // More rows than a block and one beyond its tiles, a depth of several steps, more panels than a
+    // task holds.
+    let (n_rows, n_in, n_out) = (409, 1100, 331);
     for format in FORMATS {
         let x = activations(format, n_rows * n_in);
         let matrix = Matrix::drawn(format, "w", n_out, n_in);
@@ -301,6 +307,33 @@ fn large_products_are_cut_into_blocks_and_steps() {
                 let name = instructions.name();
                 let difference = (f64::from(found) - wanted).abs();
                 assert!(difference <= tolerance * size, "{found} is not {wanted} with {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_next_to_nothing_gives_next_to_nothing() {
+    let (n_in, n_out) = (70, 40);
+    for format in &FORMATS[..5] {
+        let format = *format;
+        let matrix = Matrix::drawn(format, "w", n_out, n_in);
+        let mut pool = Pool::new(1).unwrap();
+        let rows = [matrix.rows()];
+        let linear = Linear::pack(&mut pool, &rows, None, n_in, Outputs::Stacked, format).unwrap();
+        for instructions in Instructions::available() {
+            // Subnormal, with an inverse that is no number, and with one.
+            for tiny in [1e-44_f32, 1e-38, 3e-37, 4e-37] {
+                let x: Vec<f32> =
+                    drawn("x", n_in).iter().map(|x| if *x > 0.0 { tiny } else { -tiny }).collect();
+                let mut y = vec![f32::NAN; n_out];
+                let scratch = &mut Scratch::default();
+                linear.forward(instructions, &mut pool, scratch, &x, &mut y, Store::Overwrite);
+                let name = instructions.name();
+                assert!(
+                    y.iter().all(|y| y.abs() < 1e-34),
+                    "{format:?}, {tiny:e} with {name}: {y:?}"
+                );
             }
         }
     }

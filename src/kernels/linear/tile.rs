@@ -42,7 +42,7 @@ pub(in crate::kernels) struct Operands {
     /// Add to what is there instead of overwriting it.
     pub accumulate: bool,
     /// How far ahead of a tile that is not full its panel is asked for: [`ahead_bytes`]. At 0 the
-    /// lines that are read next are asked for, which costs little and changes nothing.
+    /// lines that are about to be read are asked for.
     pub ahead_bytes: usize,
 }
 
@@ -167,8 +167,12 @@ const fn n_sets<S: Simd, F: Step>(rows: usize) -> usize {
         _ => 1,
     };
     // As many registers as the tallest tile has.
-    let n_fitting = rows_max::<S, F>() / rows;
-    if n_fitting < wanted { n_fitting } else { wanted }
+    match rows_max::<S, F>() / rows {
+        // A tile that does not fit is never run.
+        0 => 1,
+        n_fitting if n_fitting < wanted => n_fitting,
+        _ => wanted,
+    }
 }
 
 /// `ROWS` rows of C.
@@ -211,7 +215,7 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
                 };
             }
             let mut left = depth;
-            // Counting takes ports that multiply as well.
+            // Counting takes ports that multiply as well, and sets take turns.
             while (is_tall || n_sets > 1) && is_in_words && left >= 4 * F::DEPTH {
                 step!(0, F::DEPTH);
                 step!(1, F::DEPTH);
