@@ -234,19 +234,19 @@ fn passes(instructions: Instructions) -> Fallible<()> {
     Ok(())
 }
 
-/// What a word takes from the first thread to the second or back, from many turns; none without a
-/// second thread. It tells cores that share a cache from those that do not, and where each group of cores
-/// has its own way to memory, two groups read more than one.
+/// What a word takes from the first thread to the second or back, the median of many passes; none
+/// without a second thread. It tells cores that share a cache from those that do not, and where each
+/// group of cores has its own way to memory, two groups read more than one.
 fn handover_ns() -> Option<f64> {
-    const N_TURNS: usize = 20_000;
+    const N_PASSES: usize = 51;
+    const TURNS_PER_PASS: usize = 1000;
     if rayon::current_num_threads() < 2 {
         return None;
     }
     let (turn, clock) = (AtomicUsize::new(0), MonotonicClock::default());
-    let spent_ns = rayon::broadcast(|thread| {
-        let begin_ns = clock.now_ns();
-        let of_mine = (0..N_TURNS).filter(|mine| mine % 2 == thread.index());
-        of_mine.for_each(|mine| {
+    let moments = rayon::broadcast(|thread| {
+        let mut at_ns = Vec::new();
+        for mine in (0..=N_PASSES * TURNS_PER_PASS).filter(|turn| turn % 2 == thread.index()) {
             let mut n_looks = 0_u32;
             while turn.load(Ordering::Acquire) != mine {
                 n_looks += 1;
@@ -256,11 +256,16 @@ fn handover_ns() -> Option<f64> {
                     false => std::thread::yield_now(),
                 }
             }
+            if mine % TURNS_PER_PASS == 0 {
+                at_ns.push(clock.now_ns());
+            }
             turn.store(mine + 1, Ordering::Release);
-        });
-        clock.now_ns() - begin_ns
+        }
+        at_ns
     });
-    Some(spent_ns[0] as f64 / N_TURNS as f64)
+    // Passes begin with turns of the first thread.
+    let passes = moments[0].windows(2).map(|of| (of[1] - of[0]) as f64 / TURNS_PER_PASS as f64);
+    stats::median(&passes.collect::<Vec<_>>())
 }
 
 /// Seconds of both arms, round by round.

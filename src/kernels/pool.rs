@@ -294,8 +294,8 @@ impl Pool {
         n_at_once: usize,
         tasks: &(dyn Fn(Range<usize>) + Sync),
     ) {
+        let n_at_once = n_at_once.max(1);
         if n_tasks <= 1 || self.workers.is_empty() || team == Team::Alone {
-            let n_at_once = n_at_once.max(1);
             (0..n_tasks)
                 .step_by(n_at_once)
                 .for_each(|first| tasks(first..n_tasks.min(first + n_at_once)));
@@ -306,7 +306,7 @@ impl Pool {
         // SAFETY: only the lifetime is forgotten. Only workers inside use the job, and this
         // function waits for them before it returns, also by a panic.
         let tasks: *const (dyn Fn(Range<usize>) + Sync) = unsafe { std::mem::transmute(tasks) };
-        let job = Job { tasks, n_at_once: n_at_once.max(1) };
+        let job = Job { tasks, n_at_once };
         // SAFETY: no job is under way, since `self` is borrowed mutably: the door is shut and
         // nobody is inside, so no worker reads.
         unsafe { *shared.job.get() = Some(job) };
