@@ -8,7 +8,6 @@
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use benchinf::case::Operands;
 use benchinf::kernels::linear::{
@@ -171,6 +170,10 @@ fn arms() -> Vec<Arm> {
         (blocks(BlockFormat::Int8), Operands::Int8, Avx512Vnni, gemm),
         (blocks(BlockFormat::Q8_0), Operands::Int8, Avx512Vnni, None),
         (blocks(BlockFormat::Q4K), Operands::Int8, Avx512Vnni, None),
+        // Of three instructions at least for a vector, without a target.
+        (blocks(BlockFormat::Int8), Operands::Int8, Avx2, None),
+        (blocks(BlockFormat::Q8_0), Operands::Int8, Avx2, None),
+        (blocks(BlockFormat::Q4K), Operands::Int8, Avx2, None),
     ];
     all.into_iter()
         .map(|(format, operands, instructions, target)| Arm {
@@ -205,7 +208,10 @@ fn passes(instructions: Instructions) -> Fallible<()> {
     };
     let pair = alternate(&mut read, &mut plain);
     pair.print(&format!("{name} read"), "plain loop", [gigabytes; 2], "GB/s", Some(TARGET_READ));
-    if let Some(ns) = handover_ns() {
+    // Cores that share a cache, or not: where each group of cores has its own way to memory, two
+    // groups read more than one.
+    let clock = MonotonicClock::default();
+    if let Some(ns) = Pool::new(rayon::current_num_threads())?.handover_ns(&|| clock.now_ns()) {
         println!("a word goes from one of two threads to the other in {ns:.0} ns");
     }
 
@@ -232,40 +238,6 @@ fn passes(instructions: Instructions) -> Fallible<()> {
         None,
     );
     Ok(())
-}
-
-/// What a word takes from the first thread to the second or back, the median of many passes; none
-/// without a second thread. It tells cores that share a cache from those that do not, and where each
-/// group of cores has its own way to memory, two groups read more than one.
-fn handover_ns() -> Option<f64> {
-    const N_PASSES: usize = 51;
-    const TURNS_PER_PASS: usize = 1000;
-    if rayon::current_num_threads() < 2 {
-        return None;
-    }
-    let (turn, clock) = (AtomicUsize::new(0), MonotonicClock::default());
-    let moments = rayon::broadcast(|thread| {
-        let mut at_ns = Vec::new();
-        for mine in (0..=N_PASSES * TURNS_PER_PASS).filter(|turn| turn % 2 == thread.index()) {
-            let mut n_looks = 0_u32;
-            while turn.load(Ordering::Acquire) != mine {
-                n_looks += 1;
-                match n_looks < 10_000 {
-                    true => std::hint::spin_loop(),
-                    // Both may be on one core.
-                    false => std::thread::yield_now(),
-                }
-            }
-            if mine % TURNS_PER_PASS == 0 {
-                at_ns.push(clock.now_ns());
-            }
-            turn.store(mine + 1, Ordering::Release);
-        }
-        at_ns
-    });
-    // Passes begin with turns of the first thread.
-    let passes = moments[0].windows(2).map(|of| (of[1] - of[0]) as f64 / TURNS_PER_PASS as f64);
-    stats::median(&passes.collect::<Vec<_>>())
 }
 
 /// Seconds of both arms, round by round.
@@ -373,6 +345,9 @@ mod registers {
             (Operands::Int8, Instructions::Avx512Vnni) => unsafe { x86::quadruples(steps) },
             // SAFETY: asserted to be available.
             #[cfg(target_arch = "x86_64")]
+            (Operands::Int8, Instructions::Avx2) => unsafe { x86::quadruples_by_pairs(steps) },
+            // SAFETY: asserted to be available.
+            #[cfg(target_arch = "x86_64")]
             (Operands::F32, Instructions::Avx512) => unsafe {
                 x86::avx512(steps, start, factor, summand)
             },
@@ -430,6 +405,9 @@ mod registers {
         macro_rules! each {
             ($before:literal, $after:literal: $($number:literal)*) => {
                 concat!($($before, $number, $after, "\n"),*)
+            };
+            ($before:literal, $between:literal, $after:literal: $($number:literal)*) => {
+                concat!($($before, $number, $between, $number, $after, "\n"),*)
             };
         }
 
@@ -509,6 +487,42 @@ mod registers {
                 );
             }
             _mm512_reduce_add_ps(chain)
+        }
+
+        /// Quadruples of 1 to 12 sums, where pairs of bytes and then pairs of 16 bits are summed.
+        #[target_feature(enable = "avx2")]
+        pub fn quadruples_by_pairs(steps: u64) -> f32 {
+            const { assert!(CHAINS_256 == 12) };
+            let sum: __m256i;
+            let ones = _mm256_set1_epi8(std::hint::black_box(1));
+            // SAFETY: the loop uses the registers named and no memory.
+            unsafe {
+                asm!(
+                    each!("vpxor ymm", ", ymm14, ymm14": 0 1 2 3 4 5 6 7 8 9 10 11),
+                    "test {steps}, {steps}",
+                    "jz 3f",
+                    ".p2align 5",
+                    "2:",
+                    each!("vpmaddubsw ymm14, ymm12, ymm12
+                           vpmaddwd ymm14, ymm14, ymm13
+                           vpaddd ymm", ", ymm14, ymm", "": 0 1 2 3 4 5 6 7 8 9 10 11),
+                    "dec {steps}",
+                    "jnz 2b",
+                    "3:",
+                    steps = inout(reg) steps => _,
+                    in("ymm12") ones,
+                    in("ymm13") _mm256_set1_epi16(1),
+                    inout("ymm14") _mm256_setzero_si256() => _,
+                    out("ymm0") sum, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+                    out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+                    out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+                    options(nomem, nostack),
+                );
+            }
+            let mut lanes = [0_i32; 8];
+            // SAFETY: eight integers.
+            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
+            lanes.into_iter().fold(0, i32::wrapping_add) as f32
         }
 
         #[target_feature(enable = "avx2,fma")]

@@ -132,7 +132,7 @@ fn has_fast_pairs() -> bool {
     processor().is_some_and(|processor| processor.vendor != *b"GenuineIntel")
 }
 
-/// Whether the processor is AMD's and of Zen 4 or before; of those Zen 4 alone was measured.
+/// Whether the processor is AMD's and of Zen 4 or before; of those Zen 3 and Zen 4 were measured.
 pub(super) fn is_amd_until_zen_4() -> bool {
     /// Of Zen 3 and Zen 4; Zen 5 has the next.
     const FAMILY: u32 = 0x19;

@@ -8,6 +8,7 @@ pub mod cuda;
 #[cfg(test)]
 mod drawn;
 mod file_map;
+mod handover;
 mod instructions;
 pub mod linear;
 pub mod memory;

@@ -76,11 +76,19 @@ pub(super) trait Simd: Copy {
     /// Adds to each integer the products of four bytes, which stand for the numbers 128 below
     /// them, with four signed bytes from −127 to 127. Sums are right once all products are added.
     unsafe fn add_offset_products(offset: Self::I, signed: Self::I, sums: Self::I) -> Self::I;
-    /// Adds to each integer the products of four bytes from 0 to 15 with four signed bytes.
+    /// Adds the products of four bytes from 0 to 15 with four signed bytes from −127 to 127 to sums
+    /// that began with 0, at most [`NIBBLE_GROUPS`] times.
     unsafe fn add_nibble_products(nibbles: Self::I, signed: Self::I, sums: Self::I) -> Self::I;
+    /// The integers that [`Simd::add_nibble_products`] summed, which may still be in two parts.
+    unsafe fn whole_nibble_sums(sums: Self::I) -> Self::I;
     /// Integers as floats, rounded to nearest.
     unsafe fn floats(integers: Self::I) -> Self::V;
 }
+
+/// How often [`Simd::add_nibble_products`] may add to the same sums: two products each time, in 16
+/// bits.
+pub(super) const NIBBLE_GROUPS: usize = 8;
+const _: () = assert!(NIBBLE_GROUPS * 2 * 15 * 127 <= i16::MAX as usize);
 
 /// eˣ to within 2 units in the last place for x ≤ 0; e⁻⁸⁷, all but 0, below −87.
 ///
@@ -387,6 +395,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn whole_nibble_sums(sums: Self::I) -> Self::I {
+        sums
+    }
+
+    #[inline(always)]
     unsafe fn floats(integers: Self::I) -> Self::V {
         lanes(|i| integers[i] as i32 as f32)
     }
@@ -641,7 +654,13 @@ mod x86 {
                     sums: __m512i,
                 ) -> __m512i {
                     // SAFETY: see above.
-                    unsafe { $bytes::add_products(nibbles, signed, sums) }
+                    unsafe { $bytes::add_nibble_products(nibbles, signed, sums) }
+                }
+
+                #[inline(always)]
+                unsafe fn whole_nibble_sums(sums: __m512i) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { $bytes::whole_nibble_sums(sums) }
                 }
 
                 #[inline(always)]
@@ -694,11 +713,19 @@ mod x86 {
             unsafe { _mm512_dpbusd_epi32(sums, a, signed) }
         }
 
+        pub use add_products as add_nibble_products;
         pub use add_products as add_offset_products;
+
+        /// # Safety
+        /// None.
+        #[inline(always)]
+        pub unsafe fn whole_nibble_sums(sums: __m512i) -> __m512i {
+            sums
+        }
     }
 
-    /// Products of bytes by way of 16-bit sums of two, which must not overflow: 2 · 128 · 127
-    /// does not.
+    /// Products of bytes by way of 16-bit sums, which must not overflow: two products of whole
+    /// bytes, 2 · 128 · 127, do not.
     mod pairs {
         use std::arch::x86_64::*;
 
@@ -712,17 +739,24 @@ mod x86 {
             unsafe { _mm512_setzero_si512() }
         }
 
-        /// For `a` up to 128.
-        ///
         /// # Safety
         /// The machine has AVX-512 F and BW.
         #[inline(always)]
-        pub unsafe fn add_products(a: __m512i, signed: __m512i, sums: __m512i) -> __m512i {
+        pub unsafe fn add_nibble_products(
+            nibbles: __m512i,
+            signed: __m512i,
+            sums: __m512i,
+        ) -> __m512i {
             // SAFETY: by the caller.
-            unsafe {
-                let pairs = _mm512_maddubs_epi16(a, signed);
-                _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
-            }
+            unsafe { _mm512_add_epi16(sums, _mm512_maddubs_epi16(nibbles, signed)) }
+        }
+
+        /// # Safety
+        /// As above.
+        #[inline(always)]
+        pub unsafe fn whole_nibble_sums(sums: __m512i) -> __m512i {
+            // SAFETY: by the caller.
+            unsafe { _mm512_madd_epi16(sums, _mm512_set1_epi16(1)) }
         }
 
         /// # Safety
@@ -739,7 +773,8 @@ mod x86 {
                 let negative = _mm512_movepi8_mask(numbers);
                 let zero = _mm512_setzero_si512();
                 let signed = _mm512_mask_sub_epi8(signed, negative, zero, signed);
-                add_products(_mm512_abs_epi8(numbers), signed, sums)
+                let pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(numbers), signed);
+                _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
             }
         }
     }
@@ -759,7 +794,7 @@ mod x86 {
 
         const LANES: usize = 8;
         const TILE_ROWS: usize = 6;
-        const BYTE_TILE_ROWS: usize = 2;
+        const BYTE_TILE_ROWS: usize = 4;
         const HAS_BF16_DOT: bool = false;
 
         #[inline(always)]
@@ -944,21 +979,25 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn add_offset_products(offset: __m256i, signed: __m256i, sums: __m256i) -> __m256i {
-            // SAFETY: see above.
+            // SAFETY: see above. Sums of two products do not overflow up to 2 · 128 · 127.
             unsafe {
                 let numbers = _mm256_xor_si256(offset, _mm256_set1_epi8(-128));
                 let signed = _mm256_sign_epi8(signed, numbers);
-                Self::add_nibble_products(_mm256_abs_epi8(numbers), signed, sums)
+                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(numbers), signed);
+                _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
             }
         }
 
         #[inline(always)]
         unsafe fn add_nibble_products(nibbles: __m256i, signed: __m256i, sums: __m256i) -> __m256i {
-            // SAFETY: see above. Sums of two products do not overflow up to 2 · 128 · 127.
-            unsafe {
-                let pairs = _mm256_maddubs_epi16(nibbles, signed);
-                _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-            }
+            // SAFETY: see above.
+            unsafe { _mm256_add_epi16(sums, _mm256_maddubs_epi16(nibbles, signed)) }
+        }
+
+        #[inline(always)]
+        unsafe fn whole_nibble_sums(sums: __m256i) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_madd_epi16(sums, _mm256_set1_epi16(1)) }
         }
 
         #[inline(always)]

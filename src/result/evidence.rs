@@ -35,6 +35,10 @@ pub struct ConditionsFile {
     pub core_speed_before_per_s: Option<f64>,
     /// The same just after it.
     pub core_speed_after_per_s: Option<f64>,
+    /// Nanoseconds that a word took from one thread of the case to another just after the round, in the
+    /// fastest of some tries. Absent in files before 1.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover_ns: Option<f64>,
     /// Share of all processors' time that other processes took.
     pub other_load_share: Option<f64>,
     /// Share of all processors' time that the hypervisor gave to others.

@@ -166,6 +166,8 @@ names! {
         Step = "step",
         /// A core ran at different speeds.
         ClockChange = "clock_change",
+        /// Threads were near each other in some rounds and far in others.
+        ThreadsMoved = "threads_moved",
         /// The processor throttled.
         Throttled = "throttled",
         /// The device that computed held its clocks down while it was busy.

@@ -11,6 +11,9 @@ use crate::stats;
 const LOAD_WORTH_SAYING: f64 = 0.05;
 /// A clock that changes less than this is as steady as clocks are.
 const CLOCK_STEADY_WITHIN: f64 = 0.05;
+/// Words that take so many times as long between threads went another way. On one EPYC those between
+/// cores of a complex took 21 to 45 ns and those between complexes 167 to 186 (`docs/performance.md`).
+const FAR_BEYOND: f64 = 2.5;
 /// Rounds whose standard deviation is beyond this share of their mean are noisy.
 const NOISY_BEYOND: f64 = 0.1;
 /// Rounds from which an interval for the median covers it with more than 90 %.
@@ -23,6 +26,7 @@ const CLOCK_STEPS_WANTED: u64 = 1_000;
 enum Warning {
     Drift(Drift),
     ClockChange { slowest: f64, fastest: f64 },
+    ThreadsMoved { shortest_ns: f64, longest_ns: f64 },
     Throttled { events: u64 },
     GpuThrottled { rounds: u32, of: u32, reasons: Vec<ThrottleFile> },
     OtherLoad { share: f64 },
@@ -62,6 +66,7 @@ pub(super) fn of_rounds(rounds: &[RoundFile], planned: u32, context: &Context) -
     let warnings = [
         measure::drift(&blocks).map(Warning::Drift),
         clock_change(conditions()),
+        threads_moved(conditions()),
         (throttled > 0).then_some(Warning::Throttled { events: throttled }),
         gpu_throttled(conditions(), n_rounds),
         mean_share(|c| c.other_load_share).map(|share| Warning::OtherLoad { share }),
@@ -113,6 +118,14 @@ fn clock_change<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Opt
     changed.then_some(Warning::ClockChange { slowest, fastest })
 }
 
+fn threads_moved<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Option<Warning> {
+    let times_ns: Vec<f64> = conditions.filter_map(|c| c.handover_ns).collect();
+    let shortest_ns = times_ns.iter().copied().min_by(f64::total_cmp)?;
+    let longest_ns = times_ns.iter().copied().max_by(f64::total_cmp)?;
+    let moved = longest_ns > FAR_BEYOND * shortest_ns;
+    moved.then_some(Warning::ThreadsMoved { shortest_ns, longest_ns })
+}
+
 fn gpu_throttled<'a>(
     conditions: impl Iterator<Item = &'a ConditionsFile>,
     of: u32,
@@ -136,6 +149,7 @@ impl Warning {
             Warning::Drift(Drift::Trend { .. }) => WarningKindFile::Trend,
             Warning::Drift(Drift::Step { .. }) => WarningKindFile::Step,
             Warning::ClockChange { .. } => WarningKindFile::ClockChange,
+            Warning::ThreadsMoved { .. } => WarningKindFile::ThreadsMoved,
             Warning::Throttled { .. } => WarningKindFile::Throttled,
             Warning::GpuThrottled { .. } => WarningKindFile::GpuThrottled,
             Warning::OtherLoad { .. } => WarningKindFile::OtherLoad,
@@ -167,6 +181,10 @@ impl Warning {
             Warning::ClockChange { slowest, fastest } => format!(
                 "a core ran {} faster around some rounds than around others",
                 percent(&(fastest / slowest - 1.0))
+            ),
+            Warning::ThreadsMoved { shortest_ns, longest_ns } => format!(
+                "a word took {shortest_ns:.0} ns from one thread to another after some rounds and \
+                 {longest_ns:.0} ns after others"
             ),
             Warning::Throttled { events } => format!("the processor throttled {events} times"),
             Warning::GpuThrottled { rounds, of, reasons } => {
@@ -225,6 +243,9 @@ impl Warning {
             }
             Warning::ClockChange { slowest, fastest } => {
                 vec![("slowest_per_s", slowest), ("fastest_per_s", fastest)]
+            }
+            Warning::ThreadsMoved { shortest_ns, longest_ns } => {
+                vec![("shortest_ns", shortest_ns), ("longest_ns", longest_ns)]
             }
             Warning::Throttled { events } => vec![("events", events as f64)],
             Warning::GpuThrottled { rounds, of, .. } => {
@@ -292,6 +313,14 @@ impl WarningKindFile {
                  between moments around the rounds",
                 "differences of that size to another run say nothing of the software",
                 "fix the frequency (governor `performance`, no boost) and compare within one run only",
+            ),
+            Self::ThreadsMoved => (
+                "a word took more than 2.5 times as long from one thread to another after some rounds \
+                 as after others",
+                "threads ran on cores that are near each other in some rounds and far in others, which \
+                 may also reach memory at different rates",
+                "bind threads to cores (--cpu-strict 1); in a virtual machine use one whose processors \
+                 have cores of their own, and compare rounds of like times only",
             ),
             Self::Throttled => (
                 "the processor counted throttling during rounds",
@@ -367,6 +396,27 @@ impl WarningKindFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_that_were_near_and_far_are_a_warning_and_those_of_one_way_are_not() {
+        let warned = |times_ns: &[Option<f64>]| -> Option<String> {
+            let conditions = |ns: &Option<f64>| -> ConditionsFile {
+                serde_json::from_value(serde_json::json!({ "handover_ns": ns })).unwrap()
+            };
+            let rounds: Vec<ConditionsFile> = times_ns.iter().map(conditions).collect();
+            Some(threads_moved(rounds.iter())?.seen())
+        };
+        assert_eq!(warned(&[]), None);
+        assert_eq!(warned(&[None, Some(21.0), None]), None);
+        assert_eq!(warned(&[Some(21.0), Some(45.0), Some(30.0)]), None);
+        assert_eq!(
+            warned(&[Some(45.0), None, Some(167.4), Some(21.2)]).as_deref(),
+            Some(
+                "a word took 21 ns from one thread to another after some rounds and 167 ns after \
+                 others"
+            )
+        );
+    }
 
     #[test]
     fn what_holds_a_busy_device_back_is_a_warning_and_what_was_chosen_is_not() {

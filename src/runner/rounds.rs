@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernels::Threads;
+use crate::kernels::{Pool, Threads};
 use crate::measure::{self, Clock, Limits, PassTimes, Recorder, Round, WarmUp, Workload};
 use crate::plan::{Plan, WeightSet};
 use crate::probe::ProbeKind;
@@ -337,9 +337,11 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         let gpu = watch.map(|watch| gpu_conditions_file(watch.end()));
         let conditions = before.until(&self.sampler.sample());
         let speed_after = telemetry::core_speed(&now_ns);
+        let handover_ns = Pool::with_current(|pool| pool.handover_ns(&now_ns));
         let mut conditions = ConditionsFile {
             core_speed_before_per_s: speed_before,
             core_speed_after_per_s: speed_after,
+            handover_ns,
             other_load_share: conditions.other_load_share,
             steal_share: conditions.steal_share,
             throttle_events: conditions.throttle_events,
@@ -358,11 +360,13 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
     fn absent_conditions(&self, conditions: &ConditionsFile) -> BTreeMap<String, String> {
         const TOO_SHORT: &str = "the round is too short for the kernel's ticks (200 ms)";
         const STANDS_STILL: &str = "the clock did not move while the core ran";
+        const NOT_MET: &str = "no two threads ran at the same time";
         const UNREAD: &str = "it could not be read";
         let unavailable = self.sampler.unavailable();
         let ConditionsFile {
             core_speed_before_per_s,
             core_speed_after_per_s,
+            handover_ns,
             other_load_share,
             steal_share,
             throttle_events,
@@ -376,6 +380,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         [
             ("core_speed_before_per_s", core_speed_before_per_s.is_some(), STANDS_STILL),
             ("core_speed_after_per_s", core_speed_after_per_s.is_some(), STANDS_STILL),
+            ("handover_ns", handover_ns.is_some(), NOT_MET),
             ("other_load_share", other_load_share.is_some(), TOO_SHORT),
             ("steal_share", steal_share.is_some(), TOO_SHORT),
             ("throttle_events", throttle_events.is_some(), UNREAD),

@@ -21,32 +21,35 @@ enum Numbers {
 
 impl Matrix {
     fn drawn(format: WeightFormat, name: &str, n_rows: usize, n_in: usize) -> Self {
-        let drawn = drawn(name, n_rows * n_in);
+        Self::of(format, drawn(name, n_rows * n_in), n_in)
+    }
+
+    fn of(format: WeightFormat, given: Vec<f32>, n_in: usize) -> Self {
         let (numbers, values): (_, Vec<f64>) = match format {
             WeightFormat::Float(FloatFormat::F32) => {
-                let values = drawn.iter().map(|&x| x.into()).collect();
-                (Numbers::F32(drawn), values)
+                let values = given.iter().map(|&x| x.into()).collect();
+                (Numbers::F32(given), values)
             }
             WeightFormat::Float(FloatFormat::F16) => {
-                let halves: Vec<f16> = drawn.into_iter().map(f16::from_f32).collect();
+                let halves: Vec<f16> = given.into_iter().map(f16::from_f32).collect();
                 let values = halves.iter().map(|&x| x.into()).collect();
                 (Numbers::F16(halves), values)
             }
             WeightFormat::Float(FloatFormat::Bf16) => {
-                let halves: Vec<bf16> = drawn.into_iter().map(bf16::from_f32).collect();
+                let halves: Vec<bf16> = given.into_iter().map(bf16::from_f32).collect();
                 let values = halves.iter().map(|&x| x.into()).collect();
                 (Numbers::Bf16(halves), values)
             }
             WeightFormat::Blocks(BlockFormat::Q8_0) => {
-                let values = quantised::<BlockQ8_0>(&drawn, n_in);
-                (Numbers::F32(drawn), values)
+                let values = quantised::<BlockQ8_0>(&given, n_in);
+                (Numbers::F32(given), values)
             }
             WeightFormat::Blocks(BlockFormat::Q4K) => {
-                let values = quantised::<BlockQ4K>(&drawn, n_in);
-                (Numbers::F32(drawn), values)
+                let values = quantised::<BlockQ4K>(&given, n_in);
+                (Numbers::F32(given), values)
             }
             WeightFormat::Blocks(BlockFormat::Int8) => {
-                let whole: Vec<f32> = drawn.iter().map(|x| (127.0 * x).round()).collect();
+                let whole: Vec<f32> = given.iter().map(|x| (127.0 * x).round()).collect();
                 let values = whole.iter().map(|&x| x.into()).collect();
                 (Numbers::F32(whole), values)
             }
@@ -307,6 +310,36 @@ fn large_products_are_cut_into_blocks_and_steps() {
                 let name = instructions.name();
                 let difference = (f64::from(found) - wanted).abs();
                 assert!(difference <= tolerance * size, "{found} is not {wanted} with {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_greatest_numbers_do_not_overflow() {
+    let (n_in, n_out) = (288, 64);
+    // All but one of a block are the greatest or the least that a format has.
+    let sign = |output: usize| if output.is_multiple_of(2) { 1.0 } else { -1.0 };
+    let weight = |at: usize| if (at % n_in).is_multiple_of(32) { 0.0 } else { sign(at / n_in) };
+    let weights: Vec<f32> = (0..n_out * n_in).map(weight).collect();
+    let x = [[127.0; 288], [-127.0; 288], [127.0; 288], [-127.0; 288], [-127.0; 288]].concat();
+    for format in FORMATS {
+        let matrix = Matrix::of(format, weights.clone(), n_in);
+        let wanted = reference(format, &matrix, &x, n_in, &vec![0.0; n_out]);
+        let mut pool = Pool::new(1).unwrap();
+        let rows = [matrix.rows()];
+        let linear = Linear::pack(&mut pool, &rows, None, n_in, Outputs::Stacked, format).unwrap();
+        for instructions in Instructions::available() {
+            let mut y = vec![f32::NAN; x.len() / n_in * n_out];
+            let scratch = &mut Scratch::default();
+            linear.forward(instructions, &mut pool, scratch, &x, &mut y, Store::Overwrite);
+            for (&found, &(wanted, size)) in y.iter().zip(&wanted) {
+                let difference = (f64::from(found) - wanted).abs();
+                let name = instructions.name();
+                assert!(
+                    difference <= tolerance(format, instructions) * size,
+                    "{found} is not {wanted} in {format:?} with {name}"
+                );
             }
         }
     }

@@ -6,15 +6,15 @@
 use super::blocks::{BLOCK, int8, q4_k, q8_0};
 use super::panel::PANEL;
 use crate::kernels::instructions;
-use crate::kernels::simd::{Products, Simd};
+use crate::kernels::simd::{NIBBLE_GROUPS, Products, Simd};
 
 /// How far ahead of a lone tile its panel is asked for, since what a machine brings near by itself
 /// ends with a page, and is few steps ahead of the arithmetic.
 const AHEAD_BYTES: usize = 4096;
 
-/// [`Operands::ahead_bytes`] for this machine. Cores of Zen 4 bring enough near by themselves:
-/// asked for more, one reads q4_k a quarter slower, where one of Zen 5 gains as much
-/// (`docs/performance.md`).
+/// [`Operands::ahead_bytes`] for this machine. Cores of Zen 3 and Zen 4 bring enough near by
+/// themselves: asked for more, the first read q8_0 and the second q4_k slower by a quarter and
+/// more, where one of Zen 5 gains as much (`docs/performance.md`).
 pub(in crate::kernels) fn ahead_bytes() -> usize {
     if instructions::is_amd_until_zen_4() { 0 } else { AHEAD_BYTES }
 }
@@ -377,6 +377,22 @@ impl<const DOT: bool> Step for Bf16<DOT> {
     const DEPTH: usize = 2;
     const BYTES: usize = PANEL * 4;
     const ACTIVATIONS: Activations = if DOT { Activations::Bf16Pairs } else { Activations::Floats };
+    const WIDENS: bool = true;
+
+    #[inline(always)]
+    unsafe fn widen<S: Simd>(b: *const u8, depth: usize, to: *mut f32) {
+        for first in (0..depth * PANEL).step_by(2 * PANEL) {
+            for at in (first..first + PANEL).step_by(S::LANES) {
+                // SAFETY: by the caller, who has whole pairs.
+                unsafe {
+                    let pairs = b.cast::<u16>().add(first + 2 * (at - first));
+                    let (even, odd) = S::load_bf16_pairs(pairs);
+                    S::store(to.add(at), even);
+                    S::store(to.add(at + PANEL), odd);
+                }
+            }
+        }
+    }
 
     #[inline(always)]
     unsafe fn step<S: Simd, const ROWS: usize>(
@@ -499,6 +515,8 @@ impl Step for Q8_0 {
 /// Halves of bytes with a scale and a least value for each 32 of them.
 pub(super) struct Q4K;
 
+const _: () = assert!(BLOCK / 4 == NIBBLE_GROUPS, "a block is a sum of products of nibbles");
+
 impl Step for Q4K {
     const DEPTH: usize = 256;
     const BYTES: usize = q4_k::SUPER_BLOCK_BYTES;
@@ -527,7 +545,7 @@ impl Step for Q4K {
                 let of_block = block_sums::<S, ROWS>(
                     a.add(2 * spacing.depth),
                     spacing,
-                    BLOCK / 4,
+                    NIBBLE_GROUPS,
                     |_| S::splat_i32(0),
                     |group| {
                         let b = b.add(q4_k::GROUPS_AT + 4 * PANEL * (group / 2) + 4 * column);
@@ -548,7 +566,8 @@ impl Step for Q4K {
                     let least = S::mul(S::load_u8(scales.add(PANEL)), e[i]);
                     for (row, sums) in sums.iter_mut().enumerate() {
                         let a = a.add(row * spacing.row);
-                        let scaled = S::mul(S::floats(of_block[row][i]), scale_of_weights);
+                        let whole = S::floats(S::whole_nibble_sums(of_block[row][i]));
+                        let scaled = S::mul(whole, scale_of_weights);
                         let sum = S::multiply_add(scaled, splat_at::<S>(a), sums[i]);
                         sums[i] = S::sub(sum, S::mul(least, splat_at::<S>(a.add(spacing.depth))));
                     }
