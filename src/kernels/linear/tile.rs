@@ -152,6 +152,19 @@ pub(super) const fn rows_max<S: Simd, F: Step>() -> usize {
     }
 }
 
+/// Parts of a panel, of two vectors each, at most.
+const PARTS_MAX: usize = 2;
+
+/// Parts of a panel that a tile of `rows` rows multiplies in turns, step by step: as many as sums have
+/// registers for. A lone row reads all lines of a step before those of the next then, instead of every
+/// other line of a panel and the others after that.
+#[inline(always)]
+const fn n_parts<S: Simd, F: Step>(rows: usize) -> usize {
+    let n_parts = PANEL / (2 * S::LANES);
+    assert!(n_parts <= PARTS_MAX, "there are sums for all parts of a panel");
+    if rows * n_parts <= rows_max::<S, F>() { n_parts } else { 1 }
+}
+
 /// Sets of sums of a tile, at most.
 const SETS_MAX: usize = 4;
 
@@ -167,7 +180,7 @@ const fn n_sets<S: Simd, F: Step>(rows: usize) -> usize {
         _ => 1,
     };
     // As many registers as the tallest tile has.
-    match rows_max::<S, F>() / rows {
+    match rows_max::<S, F>() / (rows * n_parts::<S, F>(rows)) {
         // A tile that does not fit is never run.
         0 => 1,
         n_fitting if n_fitting < wanted => n_fitting,
@@ -189,15 +202,17 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
     let a_step = spacing.depth * row_words(F::ACTIVATIONS, F::DEPTH, S::HAS_BF16_DOT);
     let is_tall = ROWS == const { rows_max::<S, F>() };
     let is_in_words = matches!(F::ACTIVATIONS, Activations::Floats | Activations::Bf16Pairs);
-    let n_sets = const { n_sets::<S, F>(ROWS) };
-    for column in (0..PANEL).step_by(2 * S::LANES) {
+    let (n_parts, n_sets) = const { (n_parts::<S, F>(ROWS), n_sets::<S, F>(ROWS)) };
+    for first in (0..PANEL).step_by(n_parts * 2 * S::LANES) {
         // SAFETY: by the caller; columns end with the panel.
         unsafe {
-            let mut sums = [[[S::splat(0.0); 2]; ROWS]; SETS_MAX];
+            let mut sums = [[[[S::splat(0.0); 2]; ROWS]; SETS_MAX]; PARTS_MAX];
             if accumulate {
-                for (row, sums) in sums[0].iter_mut().enumerate() {
-                    let c = c.add(row * c_stride + column);
-                    *sums = [S::load(c), S::load(c.add(S::LANES))];
+                for (part, [sums, ..]) in sums.iter_mut().enumerate().take(n_parts) {
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let c = c.add(row * c_stride + first + part * 2 * S::LANES);
+                        *sums = [S::load(c), S::load(c.add(S::LANES))];
+                    }
                 }
             }
             let (mut a, mut b) = (a, b);
@@ -207,8 +222,11 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
                     if is_tall && is_in_words {
                         S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
                     }
-                    let panel = PanelStep { b, column, depth: $depth, ahead_bytes };
-                    F::step::<S, ROWS>(a, spacing, panel, &mut sums[$set % n_sets]);
+                    for (part, sums) in sums.iter_mut().enumerate().take(n_parts) {
+                        let column = first + part * 2 * S::LANES;
+                        let panel = PanelStep { b, column, depth: $depth, ahead_bytes };
+                        F::step::<S, ROWS>(a, spacing, panel, &mut sums[$set % n_sets]);
+                    }
                     // Beyond the end after a last step that is shorter than others, and not read.
                     a = a.wrapping_add(a_step);
                     b = b.wrapping_add(F::BYTES);
@@ -228,15 +246,17 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
                 step!(0, depth);
                 left -= depth;
             }
-            let [mut sums, others @ ..] = sums;
-            for other in others.into_iter().take(n_sets - 1) {
-                for (sums, other) in sums.iter_mut().zip(other) {
-                    *sums = [S::add(sums[0], other[0]), S::add(sums[1], other[1])];
+            for (part, [mut sums, others @ ..]) in sums.into_iter().enumerate().take(n_parts) {
+                for other in others.into_iter().take(n_sets - 1) {
+                    for (sums, other) in sums.iter_mut().zip(other) {
+                        *sums = [S::add(sums[0], other[0]), S::add(sums[1], other[1])];
+                    }
                 }
-            }
-            for (row, sums) in sums.into_iter().enumerate() {
-                for (i, sum) in sums.into_iter().enumerate() {
-                    S::store(c.add(row * c_stride + column + i * S::LANES), sum);
+                for (row, sums) in sums.into_iter().enumerate() {
+                    let c = c.add(row * c_stride + first + part * 2 * S::LANES);
+                    for (i, sum) in sums.into_iter().enumerate() {
+                        S::store(c.add(i * S::LANES), sum);
+                    }
                 }
             }
         }
