@@ -170,7 +170,7 @@ fn arms() -> Vec<Arm> {
         (blocks(BlockFormat::Int8), Operands::Int8, Avx512Vnni, gemm),
         (blocks(BlockFormat::Q8_0), Operands::Int8, Avx512Vnni, None),
         (blocks(BlockFormat::Q4K), Operands::Int8, Avx512Vnni, None),
-        // Of three instructions at least for a vector, without a target.
+        // The loop has three instructions for a vector, of which q4_k needs two.
         (blocks(BlockFormat::Int8), Operands::Int8, Avx2, None),
         (blocks(BlockFormat::Q8_0), Operands::Int8, Avx2, None),
         (blocks(BlockFormat::Q4K), Operands::Int8, Avx2, None),

@@ -22,7 +22,8 @@ pub(super) trait Simd: Copy {
     const LANES: usize;
     /// Rows of two vectors whose sums stay in registers, beside what they are made from.
     const TILE_ROWS: usize;
-    /// The same where each row also has two vectors of integer sums.
+    /// Rows of the tallest tile of bytes, where each row also has two vectors of integer sums; a part
+    /// of the sums may go to memory between blocks.
     const BYTE_TILE_ROWS: usize;
     /// Whether products of pairs of bf16 are one instruction.
     const HAS_BF16_DOT: bool;

@@ -166,7 +166,7 @@ names! {
         Step = "step",
         /// A core ran at different speeds.
         ClockChange = "clock_change",
-        /// Threads were near each other in some rounds and far in others.
+        /// Threads were near each other after some rounds and far after others.
         ThreadsMoved = "threads_moved",
         /// The processor throttled.
         Throttled = "throttled",

@@ -11,8 +11,8 @@ use crate::stats;
 const LOAD_WORTH_SAYING: f64 = 0.05;
 /// A clock that changes less than this is as steady as clocks are.
 const CLOCK_STEADY_WITHIN: f64 = 0.05;
-/// Words that take so many times as long between threads went another way. On one EPYC those between
-/// cores of a complex took 21 to 45 ns and those between complexes 167 to 186 (`docs/performance.md`).
+/// Words that take so many times as long between threads went another way: on EPYC of Zen 3 they took
+/// 44 to 58 ns or 202 to 252 (`docs/performance.md`).
 const FAR_BEYOND: f64 = 2.5;
 /// Rounds whose standard deviation is beyond this share of their mean are noisy.
 const NOISY_BEYOND: f64 = 0.1;
@@ -315,10 +315,10 @@ impl WarningKindFile {
                 "fix the frequency (governor `performance`, no boost) and compare within one run only",
             ),
             Self::ThreadsMoved => (
-                "a word took more than 2.5 times as long from one thread to another after some rounds \
-                 as after others",
-                "threads ran on cores that are near each other in some rounds and far in others, which \
-                 may also reach memory at different rates",
+                "a word took more than 2.5 times as long from one of two threads to the other after \
+                 some rounds as after others",
+                "the two threads were near each other after some rounds and far after others, and if \
+                 they were so in them, those may differ in what they reach of memory, too",
                 "bind threads to cores (--cpu-strict 1); in a virtual machine use one whose processors \
                  have cores of their own, and compare rounds of like times only",
             ),

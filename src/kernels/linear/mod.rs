@@ -584,8 +584,10 @@ impl<F: Step> Kernel for Block<'_, F> {
     unsafe fn run<S: Simd>(self) {
         const { assert!(F::BYTES <= STEP_BYTES, "parts of a panel have a step at least") };
         let (n_tiles, ahead_bytes) = (self.rows.len().div_ceil(self.tile_rows), ahead_bytes());
-        let is_dot = matches!(F::ACTIVATIONS, Activations::Bf16Pairs) && S::HAS_BF16_DOT;
-        let widens = F::WIDENS && !is_dot && n_tiles >= TILES_TO_WIDEN;
+        const {
+            assert!(WIDENED_DEPTH.is_multiple_of(F::DEPTH) || !F::WIDENS, "whole steps are widened")
+        };
+        let widens = F::is_widened::<S>() && n_tiles >= TILES_TO_WIDEN;
         // A single tile of rows has nothing to keep a part of a panel for.
         let step = match n_tiles {
             0 | 1 => self.depth,

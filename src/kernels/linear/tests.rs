@@ -318,7 +318,7 @@ fn large_products_are_cut_into_blocks_and_steps() {
 #[test]
 fn the_greatest_numbers_do_not_overflow() {
     let (n_in, n_out) = (288, 64);
-    // All but one of a block are the greatest or the least that a format has.
+    // All but one of a block are the greatest or the least that quantising gives.
     let sign = |output: usize| if output.is_multiple_of(2) { 1.0 } else { -1.0 };
     let weight = |at: usize| if (at % n_in).is_multiple_of(32) { 0.0 } else { sign(at / n_in) };
     let weights: Vec<f32> = (0..n_out * n_in).map(weight).collect();

@@ -13,8 +13,8 @@ use crate::kernels::simd::{NIBBLE_GROUPS, Products, Simd};
 const AHEAD_BYTES: usize = 4096;
 
 /// [`Operands::ahead_bytes`] for this machine. Cores of Zen 3 and Zen 4 bring enough near by
-/// themselves: asked for more, the first read q8_0 and the second q4_k slower by a quarter and
-/// more, where one of Zen 5 gains as much (`docs/performance.md`).
+/// themselves: asked for more, the second reads q4_k slower by a quarter and the first no format
+/// faster, where one of Zen 5 gains as much (`docs/performance.md`).
 pub(in crate::kernels) fn ahead_bytes() -> usize {
     if instructions::is_amd_until_zen_4() { 0 } else { AHEAD_BYTES }
 }
@@ -110,6 +110,12 @@ pub(in crate::kernels) trait Step {
     /// Whether many rows of activations are better multiplied by a copy of the weights in f32, as
     /// long as pairs of bf16 are not multiplied as such.
     const WIDENS: bool = false;
+
+    /// Whether that is so with the instructions of `S`.
+    #[inline(always)]
+    fn is_widened<S: Simd>() -> bool {
+        Self::WIDENS
+    }
 
     /// Writes `depth` positions of the panel's step at `b` as f32, 32 for each.
     ///
@@ -398,6 +404,12 @@ impl<const DOT: bool> Step for Bf16<DOT> {
     const BYTES: usize = PANEL * 4;
     const ACTIVATIONS: Activations = if DOT { Activations::Bf16Pairs } else { Activations::Floats };
     const WIDENS: bool = true;
+
+    /// Only where the sums of the tallest tile leave no registers for both halves of pairs.
+    #[inline(always)]
+    fn is_widened<S: Simd>() -> bool {
+        !S::HAS_BF16_DOT && S::TILE_ROWS < ROWS_MAX
+    }
 
     #[inline(always)]
     unsafe fn widen<S: Simd>(b: *const u8, depth: usize, to: *mut f32) {
