@@ -12,7 +12,7 @@ const LOAD_WORTH_SAYING: f64 = 0.05;
 /// A clock that changes less than this is as steady as clocks are.
 const CLOCK_STEADY_WITHIN: f64 = 0.05;
 /// Words that take so many times as long between threads went another way: on EPYC of Zen 3 they took
-/// 44 to 58 ns or 202 to 252 (`docs/performance.md`).
+/// 35 to 58 ns or 202 to 252 (`docs/performance.md`).
 const FAR_BEYOND: f64 = 2.5;
 /// Rounds whose standard deviation is beyond this share of their mean are noisy.
 const NOISY_BEYOND: f64 = 0.1;
