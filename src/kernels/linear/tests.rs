@@ -326,13 +326,7 @@ fn the_greatest_numbers_do_not_overflow() {
     for format in FORMATS {
         let matrix = Matrix::of(format, weights.clone(), n_in);
         let wanted = reference(format, &matrix, &x, n_in, &vec![0.0; n_out]);
-        let mut pool = Pool::new(1).unwrap();
-        let rows = [matrix.rows()];
-        let linear = Linear::pack(&mut pool, &rows, None, n_in, Outputs::Stacked, format).unwrap();
-        for instructions in Instructions::available() {
-            let mut y = vec![f32::NAN; x.len() / n_in * n_out];
-            let scratch = &mut Scratch::default();
-            linear.forward(instructions, &mut pool, scratch, &x, &mut y, Store::Overwrite);
+        products_of(format, &matrix, &x, n_in, |y, instructions| {
             for (&found, &(wanted, size)) in y.iter().zip(&wanted) {
                 let difference = (f64::from(found) - wanted).abs();
                 let name = instructions.name();
@@ -341,7 +335,26 @@ fn the_greatest_numbers_do_not_overflow() {
                     "{found} is not {wanted} in {format:?} with {name}"
                 );
             }
-        }
+        });
+    }
+}
+
+/// Calls `check` with the outputs of `x (rows, n_in)` times a matrix by each set of instructions.
+fn products_of(
+    format: WeightFormat,
+    matrix: &Matrix,
+    x: &[f32],
+    n_in: usize,
+    check: impl Fn(&[f32], Instructions),
+) {
+    let mut pool = Pool::new(1).unwrap();
+    let rows = [matrix.rows()];
+    let linear = Linear::pack(&mut pool, &rows, None, n_in, Outputs::Stacked, format).unwrap();
+    for instructions in Instructions::available() {
+        let mut y = vec![f32::NAN; x.len() / n_in * linear.n_out()];
+        let scratch = &mut Scratch::default();
+        linear.forward(instructions, &mut pool, scratch, x, &mut y, Store::Overwrite);
+        check(&y, instructions);
     }
 }
 
@@ -351,15 +364,9 @@ fn outputs_of(x: &[f32], check: impl Fn(&[f32], &str)) {
     let (n_in, n_out) = (70, 40);
     for format in FORMATS[..5].iter().copied() {
         let matrix = Matrix::drawn(format, "w", n_out, n_in);
-        let mut pool = Pool::new(1).unwrap();
-        let rows = [matrix.rows()];
-        let linear = Linear::pack(&mut pool, &rows, None, n_in, Outputs::Stacked, format).unwrap();
-        for instructions in Instructions::available() {
-            let mut y = vec![f32::NAN; x.len() / n_in * n_out];
-            let scratch = &mut Scratch::default();
-            linear.forward(instructions, &mut pool, scratch, x, &mut y, Store::Overwrite);
-            check(&y, &format!("{format:?} with {}", instructions.name()));
-        }
+        products_of(format, &matrix, x, n_in, |y, instructions| {
+            check(y, &format!("{format:?} with {}", instructions.name()));
+        });
     }
 }
 
