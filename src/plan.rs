@@ -6,7 +6,7 @@ use crate::case::{Case, CudaGraphs, DeviceSpec, Dtype, Kernels, Operands, Placem
 use crate::error::{Error, Result};
 use crate::measure::Limits;
 use crate::model::{DecoderConfig, ModelSpec, cost};
-use crate::probe::{Access, Direction, Probe, ProbeKind, ProbeSizes};
+use crate::probe::{Access, Direction, Probe, ProbeKind, ProbeName, ProbeSizes};
 use crate::units::Bytes;
 
 /// The axes of a sweep. A count of 0 tokens leaves that test out.
@@ -207,12 +207,14 @@ impl Plan {
         Self::from_parts(models, cases, (probes, sizes), settings, resources.free_memory)
     }
 
-    /// A plan of probes alone.
+    /// A plan of probes alone: of those that the device has, or of the ones named in `only` where
+    /// there are any.
     ///
     /// # Errors
-    /// A setting that can never run.
+    /// A setting that can never run; a probe that the device does not have.
     pub fn of_probes(
         operands: &[Operands],
+        only: &[ProbeName],
         n_threads: &[u32],
         settings: Settings,
         resources: Resources,
@@ -222,6 +224,14 @@ impl Plan {
         if settings.device != DeviceSpec::Cpu {
             kinds.extend(Direction::ALL.map(|direction| ProbeKind::Transfer { direction }));
         }
+        if let Some(name) = only.iter().find(|name| kinds.iter().all(|k| k.kind_name() != **name)) {
+            return Err(Error::BadValue {
+                flag: "--only",
+                value: name.to_string(),
+                problem: format!("there is no such probe on {}", settings.device),
+            });
+        }
+        kinds.retain(|kind| only.is_empty() || only.contains(&kind.kind_name()));
         let probes = probes(&kinds, n_threads, settings.device, resources);
         let sizes = probe_sizes(settings.device, resources);
         Self::from_parts(vec![], vec![], (probes, sizes), settings, resources.free_memory)
@@ -757,7 +767,7 @@ mod tests {
     fn probes_are_kept_where_all_of_them_fit() {
         let operands = [Operands::F32, Operands::F16];
         let of = |free_memory| {
-            Plan::of_probes(&operands, &[1, 2], settings(), free(free_memory)).unwrap()
+            Plan::of_probes(&operands, &[], &[1, 2], settings(), free(free_memory)).unwrap()
         };
         let plan = of(None);
         // Two products and one working set, on however many threads.
@@ -767,6 +777,24 @@ mod tests {
         let tight = of(Some(Bytes(plan.memory.probes.0 - 1)));
         assert!(!tight.keeps_probes && tight.memory.probes == set);
         assert!(tight.probes.iter().all(|planned| planned.skip.is_none()));
+    }
+
+    #[test]
+    fn probes_can_be_chosen() {
+        let operands = [Operands::F32, Operands::F16];
+        let ids = |only: &[&str]| -> std::result::Result<Vec<String>, String> {
+            let only: Vec<ProbeName> = only.iter().map(|name| name.parse().unwrap()).collect();
+            let plan = Plan::of_probes(&operands, &only, &[2], settings(), free(None));
+            let plan = plan.map_err(|e| e.to_string())?;
+            Ok(plan.probes.iter().map(|p| p.probe.id()).collect())
+        };
+        assert_eq!(ids(&["memory_read"]).unwrap(), ["memory_read/cpu/t2"]);
+        let of_two = ["gemm/f32/cpu/t2", "gemm/f16/cpu/t2", "memory_copy/cpu/t2"];
+        assert_eq!(ids(&["memory_copy", "gemm"]).unwrap(), of_two);
+        assert_eq!(
+            ids(&["gemm", "transfer_bidirectional"]).unwrap_err(),
+            "--only transfer_bidirectional: there is no such probe on cpu"
+        );
     }
 
     #[test]
@@ -826,7 +854,7 @@ mod tests {
         assert!(plan.probes.iter().all(|planned| planned.skip.is_none()));
         // Transfers are no ceilings of cases; and what a generation lacks is skipped.
         let operands = Operands::of_device(cuda.device);
-        let plan = Plan::of_probes(&operands, &[1], cuda, resources).unwrap();
+        let plan = Plan::of_probes(&operands, &[], &[1], cuda, resources).unwrap();
         assert_eq!(plan.probes.len(), 6 + 3 + 3);
         let skipped: Vec<String> =
             plan.probes.iter().filter(|p| p.skip.is_some()).map(|p| p.probe.id()).collect();

@@ -1,7 +1,10 @@
 //! Probes: workloads that find out what the machine can do at most, so that a case can be held
 //! against it.
 
-use crate::case::{DeviceSpec, Operands};
+use std::fmt;
+use std::str::FromStr;
+
+use crate::case::{DeviceSpec, Operands, name_in, named};
 use crate::units::{Bytes, Flops};
 
 /// What a probe does.
@@ -57,27 +60,67 @@ impl Access {
     pub const ALL: [Access; 3] = [Access::Read, Access::Copy, Access::Triad];
 }
 
+/// A kind of probe, whatever the number format of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProbeName {
+    /// Square matrix products.
+    Gemm,
+    /// A walk through memory.
+    Memory(Access),
+    /// Copies between host and device.
+    Transfer(Direction),
+}
+
+impl ProbeName {
+    /// Every kind with its name in files, tables and options.
+    pub const NAMES: [(&str, ProbeName); 7] = [
+        ("gemm", ProbeName::Gemm),
+        ("memory_read", ProbeName::Memory(Access::Read)),
+        ("memory_copy", ProbeName::Memory(Access::Copy)),
+        ("memory_triad", ProbeName::Memory(Access::Triad)),
+        ("transfer_host_to_device", ProbeName::Transfer(Direction::HostToDevice)),
+        ("transfer_device_to_host", ProbeName::Transfer(Direction::DeviceToHost)),
+        ("transfer_bidirectional", ProbeName::Transfer(Direction::Bidirectional)),
+    ];
+}
+
+impl fmt::Display for ProbeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(name_in(&Self::NAMES, *self))
+    }
+}
+
+impl FromStr for ProbeName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(&Self::NAMES, text)
+    }
+}
+
 impl ProbeKind {
+    /// Which kind it is, without a product's format.
+    pub fn kind_name(self) -> ProbeName {
+        match self {
+            ProbeKind::Gemm { .. } => ProbeName::Gemm,
+            ProbeKind::Memory { access } => ProbeName::Memory(access),
+            ProbeKind::Transfer { direction } => ProbeName::Transfer(direction),
+        }
+    }
+
     /// The name in files and tables.
     pub fn name(self) -> &'static str {
-        match self {
-            ProbeKind::Gemm { .. } => "gemm",
-            ProbeKind::Memory { access: Access::Read } => "memory_read",
-            ProbeKind::Memory { access: Access::Copy } => "memory_copy",
-            ProbeKind::Memory { access: Access::Triad } => "memory_triad",
-            ProbeKind::Transfer { direction: Direction::HostToDevice } => "transfer_host_to_device",
-            ProbeKind::Transfer { direction: Direction::DeviceToHost } => "transfer_device_to_host",
-            ProbeKind::Transfer { direction: Direction::Bidirectional } => "transfer_bidirectional",
-        }
+        name_in(&ProbeName::NAMES, self.kind_name())
     }
 
     /// The kind that goes by a name; a product needs its format.
     pub fn from_name(name: &str, operands: Option<Operands>) -> Option<Self> {
-        let memory = Access::ALL.map(|access| ProbeKind::Memory { access });
-        let transfers = Direction::ALL.map(|direction| ProbeKind::Transfer { direction });
-        match operands {
-            Some(operands) => (name == "gemm").then_some(ProbeKind::Gemm { operands }),
-            None => memory.into_iter().chain(transfers).find(|kind| kind.name() == name),
+        let found = ProbeName::NAMES.iter().find(|(known, _)| *known == name)?;
+        match (found.1, operands) {
+            (ProbeName::Gemm, Some(operands)) => Some(ProbeKind::Gemm { operands }),
+            (ProbeName::Memory(access), None) => Some(ProbeKind::Memory { access }),
+            (ProbeName::Transfer(direction), None) => Some(ProbeKind::Transfer { direction }),
+            _ => None,
         }
     }
 

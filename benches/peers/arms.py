@@ -10,6 +10,7 @@ import subprocess
 import time
 
 from environment import last_error
+from ratios import handover_ns
 
 WORKERS = pathlib.Path(__file__).resolve().parent / "workers"
 # Loading, filling a depth and a slow pass take long; beyond this a worker is taken for hung.
@@ -221,6 +222,18 @@ class Benchinf:
         if done.returncode not in (0, 1) or not done.stdout:
             raise ArmFailed(f"benchinf probe: {self.said(done)}")
         return json.loads(done.stdout)
+
+    def where(self):
+        """What a word takes now between the two threads of this machine, in nanoseconds, and what
+        they read a second; the time is None with other than two threads."""
+        file = "where.json"
+        done = self.call("probe", "--only", "memory_read", *self.common(), "--out", file)
+        if done.returncode not in (0, 1) or not done.stdout:
+            raise ArmFailed(f"benchinf probe: {self.said(done)}")
+        ceiling = json.loads(done.stdout)["ceilings"][0]
+        if ceiling["outcome"]["status"] != "measured":
+            raise ArmFailed(f"benchinf probe, {ceiling['id']}: {ceiling['outcome'].get('reason')}")
+        return handover_ns(ceiling), ceiling["rate"]["best_per_s"]
 
     def merge(self, files, file):
         """One result file out of one per round."""

@@ -2,6 +2,10 @@
 
 import statistics
 
+# Words between threads that take so many times as long went another way; benchinf's own files are
+# warned of from the same factor on.
+FAR_BEYOND = 2.5
+
 # Which product probe bounds a format: quantised weights are multiplied as 8-bit integers.
 GEMM_OF = dict(f32="f32", f16="f16", bf16="bf16", q8_0="int8", q4_k="int8")
 
@@ -57,12 +61,100 @@ def shares(work, tokens_per_s, dtype, best):
     )
 
 
-def evaluate(rows, best):
+def handover_ns(measured):
+    """What a word took between two threads just after a case or probe of one round."""
+    return measured["rounds"][0]["conditions"].get("handover_ns")
+
+
+def reads_of(probe):
+    """(ns of a word between threads, bytes read a second) by the walks of a probe's file."""
+    return [
+        (handover_ns(ceiling), ceiling["rate"]["best_per_s"])
+        for ceiling in probe["ceilings"]
+        if ceiling["probe"] == "memory_read" and ceiling["outcome"]["status"] == "measured"
+    ]
+
+
+def places(rows, reads):
+    """The places that the two threads were run at, told apart by what a word takes between them:
+    each with its `name`, the extremes of those times, and the best read bandwidth there. None where
+    no such time was far beyond another."""
+    times_ns = {ns for ns, _ in reads if ns is not None}
+    for row in rows:
+        for arm in row["arms"]:
+            for around in arm["handover_ns"]:
+                times_ns.update(ns for ns in around or () if ns is not None)
+    times_ns = sorted(times_ns)
+    if not times_ns or times_ns[-1] <= FAR_BEYOND * times_ns[0]:
+        return []
+    # Between the two neighbours that are furthest apart.
+    gap = max(range(1, len(times_ns)), key=lambda i: times_ns[i] / times_ns[i - 1])
+    found = []
+    for name, group in (("near", times_ns[:gap]), ("far", times_ns[gap:])):
+        rates = [rate for ns, rate in reads if ns in group]
+        found.append(
+            dict(name=name, min_ns=group[0], max_ns=group[-1], read_per_s=max(rates, default=None))
+        )
+    return found
+
+
+def place_of(around, where):
+    """The name of the place that a round began and ended at; None if it moved or cannot be told."""
+    if around is None or None in around:
+        return None
+    names = {
+        place["name"]
+        for ns in around
+        for place in where
+        if place["min_ns"] <= ns <= place["max_ns"]
+    }
+    return names.pop() if len(names) == 1 else None
+
+
+def by_place(row, where):
+    """Of a row, what its arms reached in the rounds that stayed at a place, and benchinf's ratio to
+    the best peer there: of the medians, with the extremes that any two rounds of theirs give, since
+    rounds at a place are not pairs."""
+    found = []
+    for place in where:
+        at = {}
+        for arm in row["arms"]:
+            rounds = zip(arm["rounds"], arm["handover_ns"])
+            at[arm["name"]] = summary(
+                [rate for rate, around in rounds if place_of(around, where) == place["name"]]
+            )
+        ours = at.get(row["ours"])
+        theirs = {name: it for name, it in at.items() if it and not name.startswith("benchinf")}
+        best_peer = max(theirs, key=lambda name: theirs[name]["median"], default=None)
+        over, read = None, None
+        if ours and best_peer:
+            peer = theirs[best_peer]
+            over = dict(
+                of_medians=ours["median"] / peer["median"],
+                min=ours["min"] / peer["max"],
+                max=ours["max"] / peer["min"],
+            )
+        if ours and row["work"] and place["read_per_s"]:
+            passes_per_s = ours["median"] / row["work"]["tokens"]
+            read = row["work"]["bytes_min"] * passes_per_s / place["read_per_s"]
+        found.append(
+            dict(
+                place=place["name"],
+                tokens_per_s=at,
+                best_peer=best_peer,
+                benchinf_over_it=over,
+                read=read,
+            )
+        )
+    return found
+
+
+def evaluate(rows, best, where):
     """Adds to each row what follows from its rounds.
 
     A row is one test in one format: `dtype`, `test`, `depth`, `batch`, `ours` (the name of the arm
-    of benchinf that counts), `work` (of a benchinf pass, or None), and `arms`, each with its `name`
-    and `rounds`."""
+    of benchinf that counts), `work` (of a benchinf pass, or None), and `arms`, each with its `name`,
+    its `rounds`, and `handover_ns`, what a word took between threads before and after each."""
     for row in rows:
         ours = next((arm for arm in row["arms"] if arm["name"] == row["ours"]), None)
         peers = []
@@ -75,6 +167,7 @@ def evaluate(rows, best):
                 peers.append(arm)
         best_peer = max(peers, key=lambda arm: arm["tokens_per_s"]["median"], default=None)
         row["best_peer"] = best_peer and best_peer["name"]
+        row["by_place"] = by_place(row, where)
         row["shares"] = None
         if ours and ours["tokens_per_s"] and row["work"]:
             median = ours["tokens_per_s"]["median"]

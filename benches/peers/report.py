@@ -71,6 +71,41 @@ def best_table(result):
     return table(header + ["of gemm", "of read"], "llrlrrrr", rows)
 
 
+def place_table(result):
+    rows = []
+    for row in result["rows"]:
+        for here in row["by_place"]:
+            ours = here["tokens_per_s"].get(row["ours"])
+            peer = here["tokens_per_s"].get(here["best_peer"])
+            if not ours and not peer:
+                continue
+            rows.append([
+                row["dtype"],
+                test_name(row),
+                here["place"],
+                spread(ours),
+                str(ours["n_rounds"] if ours else 0),
+                here["best_peer"] or "–",
+                spread(peer),
+                str(peer["n_rounds"] if peer else 0),
+                times(here["benchinf_over_it"]),
+                percent(here["read"]),
+            ])
+    header = ["dtype", "test", "threads", "benchinf t/s", "rounds", "best peer", "its t/s"]
+    header += ["rounds", "benchinf ÷ peer", "of read there"]
+    return table(header, "lllrrlrrrr", rows)
+
+
+def place_lines(result):
+    for place in result["places"]:
+        read = place["read_per_s"]
+        yield (
+            f"- **{place['name']}**: a word takes {place['min_ns']:.0f} to "
+            f"{place['max_ns']:.0f} ns"
+            + (f", and {figure(read / 1e9)} GB/s were read at best" if read else "")
+        )
+
+
 def all_table(result):
     rows = []
     for row in result["rows"]:
@@ -152,6 +187,15 @@ def markdown(result):
     ]
     if result["ceilings"]:
         parts.append(ceiling_table(result))
+    if result["places"]:
+        parts += [
+            "## By where the threads ran",
+            "The host ran the two threads at two places, which a word from one to the other tells "
+            "apart. Here are the rounds that began and ended at one; they are no pairs, and the "
+            "extremes of a ratio are those of any two of its rounds.",
+            "\n".join(place_lines(result)),
+            place_table(result),
+        ]
     parts += ["## All arms", all_table(result)]
     if any(arm.get("cut") for row in result["rows"] for arm in row["arms"]):
         parts.append(

@@ -106,6 +106,10 @@ def errors_are_relative():
     assert ratios.relative_error([3.0, float("nan")], [3.0, 4.0]) == float("inf")
 
 
+# What a word takes before and after three rounds: two near, one far.
+STAYED = [[30.0, 40.0], [35.0, 40.0], [210.0, 190.0]]
+READS = [(30.0, 48e9), (40.0, 50e9), (200.0, 75e9), (None, 90e9)]
+
 CANNED = dict(
     started="2026-01-01T00:00Z",
     benchinf=dict(version="benchinf 0.0.0", tool={}),
@@ -124,14 +128,22 @@ CANNED = dict(
             dtype="bf16", test="pp512", depth=0, batch=1, ours="benchinf fused",
             work=dict(tokens=512, flops=10**12, bytes_min=25 * 10**8),
             arms=[
-                dict(name="benchinf fused", rounds=[160.0, 170.0, 150.0]),
-                dict(name="llama.cpp BF16", rounds=[140.0, 136.0, 141.0]),
-                dict(name="candle bf16", rounds=[32.0, None, 31.0], cut=True),
+                dict(name="benchinf fused", rounds=[160.0, 170.0, 150.0], handover_ns=STAYED),
+                dict(name="llama.cpp BF16", rounds=[140.0, 136.0, 141.0], handover_ns=STAYED),
+                dict(
+                    name="candle bf16", rounds=[32.0, None, 31.0], cut=True,
+                    handover_ns=[[30.0, 200.0], None, [None, None]],
+                ),
             ],
         ),
         dict(
             dtype="q4_k", test="tg128 @ d4096", depth=4096, batch=8, ours=None, work=None,
-            arms=[dict(name="llama.cpp Q4_K", rounds=[1234.0, 1240.0, 1200.0])],
+            arms=[
+                dict(
+                    name="llama.cpp Q4_K", rounds=[1234.0, 1240.0, 1200.0],
+                    handover_ns=[None, None, None],
+                ),
+            ],
         ),
     ],
     arms=[dict(name="llama.cpp Q4_K", version="v", settings="s", tensor_types={"Q4_K": 2})],
@@ -149,7 +161,8 @@ BEST = [
 
 def tables_are_rendered():
     result = json.loads(json.dumps(CANNED))
-    result["rows"] = ratios.evaluate(result["rows"], result["ceilings"])
+    result["places"] = ratios.places(result["rows"], READS)
+    result["rows"] = ratios.evaluate(result["rows"], result["ceilings"], result["places"])
     text = report.markdown(result)
     squeezed = " ".join(text.split())
     for needle in (
@@ -157,6 +170,12 @@ def tables_are_rendered():
         "| bf16 | pp512 | candle bf16 ¹ | 31.5 [31.0, 32.0] | 2 | 4.92 [4.84, 5.00] |",
         "| bf16 | PyTorch bf16 | 1.4e+00 | 1e-01 | **does not agree** |",
         "¹ Passes were ended after 60 s",
+        "- **near**: a word takes 30 to 40 ns, and 50.0 GB/s were read at best",
+        "- **far**: a word takes 190 to 210 ns, and 75.0 GB/s were read at best",
+        "| bf16 | pp512 | near | 165 [160, 170] | 2 | llama.cpp BF16 | 138 [136, 140] | 2 "
+        "| 1.20 [1.14, 1.25] | 2 % |",
+        "| bf16 | pp512 | far | 150 [150, 150] | 1 | llama.cpp BF16 | 141 [141, 141] | 1 "
+        "| 1.06 [1.06, 1.06] | 1 % |",
         "## Left out - benchinf q4_k:",
         "**llama.cpp Q4_K (2 Q4_K matrices)**: v; s",
     ):
@@ -164,6 +183,24 @@ def tables_are_rendered():
     assert "## Warnings" not in text
     widths = {len(line) for line in report.best_table(result).splitlines()}
     assert len(widths) == 1, widths
+
+
+def places_are_told_apart():
+    steady = [dict(arms=[dict(handover_ns=[[30.0, 40.0], None])])]
+    assert ratios.places(steady, [(70.0, 50e9)]) == []
+    assert ratios.places(steady, [(None, 50e9)]) == []
+    assert ratios.places([], []) == []
+    where = ratios.places(steady, READS)
+    assert [place["name"] for place in where] == ["near", "far"]
+    assert [place["read_per_s"] for place in where] == [50e9, 75e9]
+    for around, name in (
+        ([30.0, 40.0], "near"),
+        ([200.0, 200.0], "far"),
+        ([30.0, 200.0], None),
+        ([30.0, None], None),
+        (None, None),
+    ):
+        assert ratios.place_of(around, where) == name, around
 
 
 TESTS = [
@@ -176,6 +213,7 @@ TESTS = [
     rotation_divisors,
     ratios_pair_rounds,
     errors_are_relative,
+    places_are_told_apart,
     tables_are_rendered,
 ]
 

@@ -12,7 +12,15 @@ import generator
 import shapes
 from arms import ArmFailed, Benchinf, Test, peers_of, start_peer
 from load import Watch
-from ratios import GEMM_OF, ceilings, evaluate, relative_error
+from ratios import (
+    GEMM_OF,
+    ceilings,
+    evaluate,
+    handover_ns,
+    places,
+    reads_of,
+    relative_error,
+)
 
 # ||a - b|| / ||b|| of logits against benchinf's in f32: a few times what was seen at the shapes
 # of `models/`. A wrong permutation, position or mask gives about 1.
@@ -54,6 +62,8 @@ class Session:
         self.benchinf = Benchinf(binaries["benchinf"], self.turns, settings)
         self.started = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%MZ")
         self.arms, self.checks, self.rows, self.probes = {}, [], [], []
+        self.asks_where = options.threads == 2
+        self.reads = []  # (ns of a word between threads, bytes read a second), wherever asked
         self.load = {}  # of each arm, seconds of turns and of what others took
         self.files = {}  # benchinf's result files by the name they are merged under
         self.result_file = None
@@ -209,7 +219,12 @@ class Session:
             batch=test.batch,
             ours=ours[0][0] if ours else None,
             work=None,
-            arms=[dict(name=name, rounds=[None] * rounds, cut=False) for name in names],
+            arms=[
+                dict(
+                    name=name, rounds=[None] * rounds, handover_ns=[None] * rounds, cut=False
+                )
+                for name in names
+            ],
         )
 
     def prepare(self, worker, tests):
@@ -238,6 +253,7 @@ class Session:
     def peer_turn(self, round_idx, name, prepared, tests, rows):
         worker = prepared[name]
         waiting = [other.pid for other in prepared.values() if other is not worker]
+        before_ns = self.where()
         for test in tests:
             watch = Watch(worker.pid, waiting)
             limits = dict(
@@ -248,11 +264,15 @@ class Session:
             arm = next(arm for arm in rows[test]["arms"] if arm["name"] == name)
             arm["rounds"][round_idx] = answer["tokens"] / answer["seconds"]
             arm["cut"] = arm["cut"] or answer["cut"]
+            after_ns = self.where()
+            arm["handover_ns"][round_idx] = [before_ns, after_ns]
+            before_ns = after_ns
             say(f"  {name} {test.name}: {arm['rounds'][round_idx]:.2f} t/s")
 
     def our_turn(self, round_idx, dtype, name, kernels, tests, rows):
         slug = f"{name.replace(' ', '-')}-{dtype}-d{tests[0].depth}-b{tests[0].batch}"
         file = f"{slug}-r{round_idx}.json"
+        before_ns = self.where()
         try:
             result, cases = self.benchinf.turn(dtype, kernels, tests, file)
         except ArmFailed as failure:
@@ -265,6 +285,9 @@ class Session:
             arm["rounds"][round_idx] = case["throughput"]["median_tokens_per_s"]
             if name == rows[test]["ours"]:
                 rows[test]["work"] = case["work"]
+            after_ns = handover_ns(case)
+            arm["handover_ns"][round_idx] = [before_ns, after_ns]
+            before_ns = after_ns
             conditions = case["rounds"][0]["conditions"]
             seconds = case["rounds"][0]["total_ns"] / 1e9
             self.note_load(name, conditions, seconds)
@@ -275,11 +298,26 @@ class Session:
         file = f"probe-{dtype}-{len(self.probes)}.json"
         for name in (GEMM_OF[dtype], "f32"):
             try:
-                self.probes.append(self.benchinf.probe([name], file))
+                probe = self.benchinf.probe([name], file)
+                self.probes.append(probe)
+                self.reads += reads_of(probe)
                 self.files.setdefault(f"probe-{name}", []).append(file)
                 return
             except ArmFailed as failure:
                 self.leave_out(f"ceiling of {name} products", failure)
+
+    def where(self):
+        """What a word takes between two threads now, in nanoseconds, if that can be told."""
+        if not self.asks_where:
+            return None
+        try:
+            ns, read_per_s = self.benchinf.where()
+        except ArmFailed as failure:
+            self.leave_out("where threads run", failure)
+            self.asks_where = False
+            return None
+        self.reads.append((ns, read_per_s))
+        return ns
 
     # What the rounds were measured under
 
@@ -329,11 +367,12 @@ class Session:
 
     def result(self):
         options, best = self.options, ceilings(self.probes)
+        where = places(self.rows, self.reads)
         tool = (self.result_file or {}).get("tool", {})
         machine = (self.result_file or {}).get("environment", {})
         return dict(
             format="benchinf-peers",
-            format_version="1.0",
+            format_version="1.1",
             started=self.started,
             benchinf=dict(version=self.benchinf.version(), tool=tool),
             machine=dict(
@@ -355,7 +394,8 @@ class Session:
             arms=[dict(name=name) | about for name, about in self.arms.items()],
             checks=self.checks,
             ceilings=best,
-            rows=evaluate(self.rows, best),
+            places=where,
+            rows=evaluate(self.rows, best, where),
             load={
                 name: {f"{key}_share": sums[key] / sums["seconds"] for key in LOADS}
                 for name, sums in self.load.items()

@@ -263,7 +263,7 @@ fn probes_that_memory_does_not_hold_at_once_are_made_anew_for_each_round() {
     let of_probes = |keeps_probes| {
         let two = Settings { repetitions: 2, ..settings() };
         let operands = [Operands::F32, Operands::F16];
-        let mut plan = Plan::of_probes(&operands, &[1, 2], two, Resources::default()).unwrap();
+        let mut plan = Plan::of_probes(&operands, &[], &[1, 2], two, Resources::default()).unwrap();
         assert!(plan.keeps_probes);
         plan.keeps_probes = keeps_probes;
         plan.probe_sizes.gemm_size = 96;

@@ -62,7 +62,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "axis", "error", "case", "units", "plan", "kernels", "model", "device", "workload",
+            "axis", "error", "case", "units", "plan", "probe", "kernels", "model", "device", "workload",
             "runner", "result", "classify", "compare", "ab", "import", "report", "cli",
         ],
     ),

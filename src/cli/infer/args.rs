@@ -14,6 +14,7 @@ use crate::cli::baseline::BaselineName;
 use crate::cli::compare::JudgingArgs;
 use crate::model::builtin;
 use crate::plan::MAX_THREADS;
+use crate::probe::ProbeName;
 
 /// Every axis takes lists and ranges: `128,512`, `0-4096+1024` (step), `1-32*2` (factor). All
 /// combinations are run.
@@ -179,6 +180,11 @@ pub(in crate::cli) struct ProbeArgs {
     /// the device multiplies].
     #[arg(long, value_name = "DTYPE", value_delimiter = ',')]
     pub(in crate::cli) dtype: Vec<Operands>,
+
+    /// These probes alone: gemm, memory_read, memory_copy, memory_triad, and on a device of its own
+    /// transfer_host_to_device, transfer_device_to_host, transfer_bidirectional [default: all].
+    #[arg(long, value_name = "PROBE", value_delimiter = ',')]
+    pub(in crate::cli) only: Vec<ProbeName>,
 
     /// Processor threads [default: physical cores].
     #[arg(short, long, value_name = "N")]

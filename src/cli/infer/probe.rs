@@ -7,10 +7,18 @@ use super::run::{resources, threads};
 use super::{place, session};
 use crate::case::Operands;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Plan, Settings};
+use crate::probe::ProbeName;
 
 pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
+    if !args.dtype.is_empty() && !args.only.is_empty() && !args.only.contains(&ProbeName::Gemm) {
+        return Err(Error::BadValue {
+            flag: "--dtype",
+            value: args.dtype[0].to_string(),
+            problem: "formats are those of matrix products, which --only leaves out; add gemm to it".into(),
+        });
+    }
     let placement = place(&args.placement)?;
     let device = Device::open(args.device)?;
     let settings = Settings {
@@ -28,6 +36,6 @@ pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
         [] => Operands::of_device(args.device),
         given => given.to_vec(),
     };
-    let plan = Plan::of_probes(&operands, &threads, settings, resources)?;
+    let plan = Plan::of_probes(&operands, &args.only, &threads, settings, resources)?;
     session::start(&plan, &args.result, None)
 }
