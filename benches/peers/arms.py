@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from environment import last_error
-from ratios import handover_ns
+from ratios import around
 
 WORKERS = pathlib.Path(__file__).resolve().parent / "workers"
 # Loading, filling a depth and a slow pass take long; beyond this a worker is taken for hung.
@@ -224,8 +224,8 @@ class Benchinf:
         return json.loads(done.stdout)
 
     def where(self):
-        """What a word takes now between the two threads of this machine, in nanoseconds, and what
-        they read a second; the time is None with other than two threads."""
+        """What a word takes now between the two threads of this machine, before and after a read
+        of memory, in nanoseconds or None; and the bytes that were read a second."""
         file = "where.json"
         done = self.call("probe", "--only", "memory_read", *self.common(), "--out", file)
         if done.returncode not in (0, 1) or not done.stdout:
@@ -233,7 +233,7 @@ class Benchinf:
         ceiling = json.loads(done.stdout)["ceilings"][0]
         if ceiling["outcome"]["status"] != "measured":
             raise ArmFailed(f"benchinf probe, {ceiling['id']}: {ceiling['outcome'].get('reason')}")
-        return handover_ns(ceiling), ceiling["rate"]["best_per_s"]
+        return around(ceiling), ceiling["rate"]["rounds_per_s"][0]
 
     def merge(self, files, file):
         """One result file out of one per round."""

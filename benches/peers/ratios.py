@@ -61,50 +61,41 @@ def shares(work, tokens_per_s, dtype, best):
     )
 
 
-def handover_ns(measured):
-    """What a word took between two threads just after a case or probe of one round."""
-    return measured["rounds"][0]["conditions"].get("handover_ns")
-
-
-def reads_of(probe):
-    """(ns of a word between threads, bytes read a second) by the walks of a probe's file."""
-    return [
-        (handover_ns(ceiling), ceiling["rate"]["best_per_s"])
-        for ceiling in probe["ceilings"]
-        if ceiling["probe"] == "memory_read" and ceiling["outcome"]["status"] == "measured"
-    ]
+def around(measured):
+    """What a word took between two threads just before and just after the round of a case or probe,
+    in nanoseconds; None where that could not be told."""
+    conditions = measured["rounds"][0]["conditions"]
+    return [conditions.get("handover_before_ns"), conditions.get("handover_ns")]
 
 
 def places(rows, reads):
     """The places that the two threads were run at, told apart by what a word takes between them:
-    each with its `name`, the extremes of those times, and the best read bandwidth there. None where
-    no such time was far beyond another."""
-    times_ns = {ns for ns, _ in reads if ns is not None}
-    for row in rows:
-        for arm in row["arms"]:
-            for around in arm["handover_ns"]:
-                times_ns.update(ns for ns in around or () if ns is not None)
-    times_ns = sorted(times_ns)
+    each with its `name`, the extremes of those times, and the best rate of a round of reads there.
+    None where no such time was far beyond another."""
+    arms = [arm for row in rows for arm in row["arms"]]
+    pairs = [pair for pair, _ in reads] + [pair for arm in arms for pair in arm["handover_ns"]]
+    times_ns = sorted({ns for pair in pairs for ns in pair or () if ns is not None})
     if not times_ns or times_ns[-1] <= FAR_BEYOND * times_ns[0]:
         return []
     # Between the two neighbours that are furthest apart.
     gap = max(range(1, len(times_ns)), key=lambda i: times_ns[i] / times_ns[i - 1])
-    found = []
-    for name, group in (("near", times_ns[:gap]), ("far", times_ns[gap:])):
-        rates = [rate for ns, rate in reads if ns in group]
-        found.append(
-            dict(name=name, min_ns=group[0], max_ns=group[-1], read_per_s=max(rates, default=None))
-        )
+    found = [
+        dict(name=name, min_ns=group[0], max_ns=group[-1])
+        for name, group in (("near", times_ns[:gap]), ("far", times_ns[gap:]))
+    ]
+    for place in found:
+        rates = [rate for pair, rate in reads if place_of(pair, found) == place["name"]]
+        place["read_per_s"] = max(rates, default=None)
     return found
 
 
-def place_of(around, where):
+def place_of(pair, where):
     """The name of the place that a round began and ended at; None if it moved or cannot be told."""
-    if around is None or None in around:
+    if pair is None or None in pair:
         return None
     names = {
         place["name"]
-        for ns in around
+        for ns in pair
         for place in where
         if place["min_ns"] <= ns <= place["max_ns"]
     }
@@ -121,7 +112,7 @@ def by_place(row, where):
         for arm in row["arms"]:
             rounds = zip(arm["rounds"], arm["handover_ns"])
             at[arm["name"]] = summary(
-                [rate for rate, around in rounds if place_of(around, where) == place["name"]]
+                [rate for rate, pair in rounds if place_of(pair, where) == place["name"]]
             )
         ours = at.get(row["ours"])
         theirs = {name: it for name, it in at.items() if it and not name.startswith("benchinf")}

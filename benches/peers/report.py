@@ -102,7 +102,7 @@ def place_lines(result):
         yield (
             f"- **{place['name']}**: a word takes {place['min_ns']:.0f} to "
             f"{place['max_ns']:.0f} ns"
-            + (f", and {figure(read / 1e9)} GB/s were read at best" if read else "")
+            + (f", and {figure(read / 1e9)} GB/s were read in the best round" if read else "")
         )
 
 

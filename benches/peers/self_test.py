@@ -108,7 +108,10 @@ def errors_are_relative():
 
 # What a word takes before and after three rounds: two near, one far.
 STAYED = [[30.0, 40.0], [35.0, 40.0], [210.0, 190.0]]
-READS = [(30.0, 48e9), (40.0, 50e9), (200.0, 75e9), (None, 90e9)]
+READS = [
+    ([30.0, 40.0], 48e9), ([40.0, 35.0], 50e9), ([200.0, 190.0], 75e9), ([30.0, 200.0], 90e9),
+    ([None, 200.0], 95e9),
+]
 
 CANNED = dict(
     started="2026-01-01T00:00Z",
@@ -170,8 +173,8 @@ def tables_are_rendered():
         "| bf16 | pp512 | candle bf16 ¹ | 31.5 [31.0, 32.0] | 2 | 4.92 [4.84, 5.00] |",
         "| bf16 | PyTorch bf16 | 1.4e+00 | 1e-01 | **does not agree** |",
         "¹ Passes were ended after 60 s",
-        "- **near**: a word takes 30 to 40 ns, and 50.0 GB/s were read at best",
-        "- **far**: a word takes 190 to 210 ns, and 75.0 GB/s were read at best",
+        "- **near**: a word takes 30 to 40 ns, and 50.0 GB/s were read in the best round",
+        "- **far**: a word takes 190 to 210 ns, and 75.0 GB/s were read in the best round",
         "| bf16 | pp512 | near | 165 [160, 170] | 2 | llama.cpp BF16 | 138 [136, 140] | 2 "
         "| 1.20 [1.14, 1.25] | 2 % |",
         "| bf16 | pp512 | far | 150 [150, 150] | 1 | llama.cpp BF16 | 141 [141, 141] | 1 "
@@ -187,20 +190,20 @@ def tables_are_rendered():
 
 def places_are_told_apart():
     steady = [dict(arms=[dict(handover_ns=[[30.0, 40.0], None])])]
-    assert ratios.places(steady, [(70.0, 50e9)]) == []
-    assert ratios.places(steady, [(None, 50e9)]) == []
+    assert ratios.places(steady, [([70.0, 70.0], 50e9)]) == []
+    assert ratios.places(steady, [([None, None], 50e9)]) == []
     assert ratios.places([], []) == []
     where = ratios.places(steady, READS)
     assert [place["name"] for place in where] == ["near", "far"]
     assert [place["read_per_s"] for place in where] == [50e9, 75e9]
-    for around, name in (
+    for pair, name in (
         ([30.0, 40.0], "near"),
         ([200.0, 200.0], "far"),
         ([30.0, 200.0], None),
         ([30.0, None], None),
         (None, None),
     ):
-        assert ratios.place_of(around, where) == name, around
+        assert ratios.place_of(pair, where) == name, pair
 
 
 TESTS = [

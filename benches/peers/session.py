@@ -12,15 +12,7 @@ import generator
 import shapes
 from arms import ArmFailed, Benchinf, Test, peers_of, start_peer
 from load import Watch
-from ratios import (
-    GEMM_OF,
-    ceilings,
-    evaluate,
-    handover_ns,
-    places,
-    reads_of,
-    relative_error,
-)
+from ratios import GEMM_OF, around, ceilings, evaluate, places, relative_error
 
 # ||a - b|| / ||b|| of logits against benchinf's in f32: a few times what was seen at the shapes
 # of `models/`. A wrong permutation, position or mask gives about 1.
@@ -63,7 +55,7 @@ class Session:
         self.started = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%MZ")
         self.arms, self.checks, self.rows, self.probes = {}, [], [], []
         self.asks_where = options.threads == 2
-        self.reads = []  # (ns of a word between threads, bytes read a second), wherever asked
+        self.reads = []  # (ns of a word before and after, bytes read a second)
         self.load = {}  # of each arm, seconds of turns and of what others took
         self.files = {}  # benchinf's result files by the name they are merged under
         self.result_file = None
@@ -253,7 +245,7 @@ class Session:
     def peer_turn(self, round_idx, name, prepared, tests, rows):
         worker = prepared[name]
         waiting = [other.pid for other in prepared.values() if other is not worker]
-        before_ns = self.where()
+        _, before_ns = self.where()
         for test in tests:
             watch = Watch(worker.pid, waiting)
             limits = dict(
@@ -264,15 +256,14 @@ class Session:
             arm = next(arm for arm in rows[test]["arms"] if arm["name"] == name)
             arm["rounds"][round_idx] = answer["tokens"] / answer["seconds"]
             arm["cut"] = arm["cut"] or answer["cut"]
-            after_ns = self.where()
+            after_ns, next_ns = self.where()
             arm["handover_ns"][round_idx] = [before_ns, after_ns]
-            before_ns = after_ns
+            before_ns = next_ns
             say(f"  {name} {test.name}: {arm['rounds'][round_idx]:.2f} t/s")
 
     def our_turn(self, round_idx, dtype, name, kernels, tests, rows):
         slug = f"{name.replace(' ', '-')}-{dtype}-d{tests[0].depth}-b{tests[0].batch}"
         file = f"{slug}-r{round_idx}.json"
-        before_ns = self.where()
         try:
             result, cases = self.benchinf.turn(dtype, kernels, tests, file)
         except ArmFailed as failure:
@@ -285,9 +276,7 @@ class Session:
             arm["rounds"][round_idx] = case["throughput"]["median_tokens_per_s"]
             if name == rows[test]["ours"]:
                 rows[test]["work"] = case["work"]
-            after_ns = handover_ns(case)
-            arm["handover_ns"][round_idx] = [before_ns, after_ns]
-            before_ns = after_ns
+            arm["handover_ns"][round_idx] = around(case)
             conditions = case["rounds"][0]["conditions"]
             seconds = case["rounds"][0]["total_ns"] / 1e9
             self.note_load(name, conditions, seconds)
@@ -298,26 +287,26 @@ class Session:
         file = f"probe-{dtype}-{len(self.probes)}.json"
         for name in (GEMM_OF[dtype], "f32"):
             try:
-                probe = self.benchinf.probe([name], file)
-                self.probes.append(probe)
-                self.reads += reads_of(probe)
+                self.probes.append(self.benchinf.probe([name], file))
                 self.files.setdefault(f"probe-{name}", []).append(file)
                 return
             except ArmFailed as failure:
                 self.leave_out(f"ceiling of {name} products", failure)
 
     def where(self):
-        """What a word takes between two threads now, in nanoseconds, if that can be told."""
+        """What a word takes between two threads, before and after a read of memory now, in
+        nanoseconds; None where that cannot be told."""
+        nowhere = [None, None]
         if not self.asks_where:
-            return None
+            return nowhere
         try:
-            ns, read_per_s = self.benchinf.where()
+            pair, read_per_s = self.benchinf.where()
         except ArmFailed as failure:
             self.leave_out("where threads run", failure)
             self.asks_where = False
-            return None
-        self.reads.append((ns, read_per_s))
-        return ns
+            return nowhere
+        self.reads.append((pair, read_per_s))
+        return pair
 
     # What the rounds were measured under
 

@@ -35,9 +35,12 @@ pub struct ConditionsFile {
     pub core_speed_before_per_s: Option<f64>,
     /// The same just after it.
     pub core_speed_after_per_s: Option<f64>,
-    /// Nanoseconds that a word took from one of two threads of our own kernels to the other just after
-    /// the round, in the fastest of nine tries. Absent for other numbers of threads and other devices,
-    /// and in files before 1.3.
+    /// Nanoseconds that a word took from one of two threads of our own kernels to the other just
+    /// before the round, in the fastest of nine tries. Absent for other numbers of threads and other
+    /// devices, and in files before 1.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover_before_ns: Option<f64>,
+    /// The same just after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover_ns: Option<f64>,
     /// Share of all processors' time that other processes took.

@@ -166,7 +166,7 @@ names! {
         Step = "step",
         /// A core ran at different speeds.
         ClockChange = "clock_change",
-        /// Threads were near each other after some rounds and far after others.
+        /// Threads were near each other at one time and far at another.
         ThreadsMoved = "threads_moved",
         /// The processor throttled.
         Throttled = "throttled",

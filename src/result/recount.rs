@@ -147,7 +147,8 @@ fn check_conditions(conditions: &ConditionsFile) -> Outcome {
         return Err("a core's speed is not one that a core can have".into());
     }
     // Light goes three centimetres in a tenth of a nanosecond.
-    match conditions.handover_ns.is_none_or(|ns| ns > 0.1) {
+    let handovers_ns = [conditions.handover_before_ns, conditions.handover_ns];
+    match handovers_ns.iter().flatten().all(|ns| *ns > 0.1) {
         true => Ok(()),
         false => Err("a word from one thread to another took no time".into()),
     }

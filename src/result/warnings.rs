@@ -119,7 +119,8 @@ fn clock_change<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Opt
 }
 
 fn threads_moved<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Option<Warning> {
-    let times_ns: Vec<f64> = conditions.filter_map(|c| c.handover_ns).collect();
+    let times_ns: Vec<f64> =
+        conditions.flat_map(|c| [c.handover_before_ns, c.handover_ns]).flatten().collect();
     let shortest_ns = times_ns.iter().copied().min_by(f64::total_cmp)?;
     let longest_ns = times_ns.iter().copied().max_by(f64::total_cmp)?;
     let moved = longest_ns > FAR_BEYOND * shortest_ns;
@@ -183,8 +184,8 @@ impl Warning {
                 percent(&(fastest / slowest - 1.0))
             ),
             Warning::ThreadsMoved { shortest_ns, longest_ns } => format!(
-                "a word took {shortest_ns:.0} ns from one thread to another after some rounds and \
-                 {longest_ns:.0} ns after others"
+                "a word took {shortest_ns:.0} ns from one thread to another at one time and \
+                 {longest_ns:.0} ns at another"
             ),
             Warning::Throttled { events } => format!("the processor throttled {events} times"),
             Warning::GpuThrottled { rounds, of, reasons } => {
@@ -315,9 +316,9 @@ impl WarningKindFile {
                 "fix the frequency (governor `performance`, no boost) and compare within one run only",
             ),
             Self::ThreadsMoved => (
-                "a word took more than 2.5 times as long from one of two threads to the other after \
-                 some rounds as after others",
-                "the two threads were near each other after some rounds and far after others, and if \
+                "a word took more than 2.5 times as long from one of two threads to the other at one \
+                 time as at another",
+                "the two threads were near each other at one time and far at another, and if \
                  they were so in them, those may differ in what they reach of memory, too",
                 "bind threads to cores (--cpu-strict 1); in a virtual machine use one whose processors \
                  have cores of their own, and compare rounds of like times only",
@@ -406,15 +407,15 @@ mod tests {
             let rounds: Vec<ConditionsFile> = times_ns.iter().map(conditions).collect();
             Some(threads_moved(rounds.iter())?.seen())
         };
+        let within = serde_json::json!({ "handover_before_ns": 190.0, "handover_ns": 40.0 });
+        let within: ConditionsFile = serde_json::from_value(within).unwrap();
+        assert!(threads_moved(std::iter::once(&within)).is_some());
         assert_eq!(warned(&[]), None);
         assert_eq!(warned(&[None, Some(21.0), None]), None);
         assert_eq!(warned(&[Some(21.0), Some(45.0), Some(30.0)]), None);
         assert_eq!(
             warned(&[Some(45.0), None, Some(167.4), Some(21.2)]).as_deref(),
-            Some(
-                "a word took 21 ns from one thread to another after some rounds and 167 ns after \
-                 others"
-            )
+            Some("a word took 21 ns from one thread to another at one time and 167 ns at another")
         );
     }
 

@@ -331,20 +331,23 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         let limits = budget.share(limits, self.clock.now_ns());
         let now_ns = || self.clock.now_ns();
         let begin_ns = self.clock.now_ns();
+        let is_processor = settings.device == DeviceSpec::Cpu;
+        let handover_ns =
+            || is_processor.then(|| Pool::with_current(|pool| pool.handover_ns(&now_ns))).flatten();
         let speed_before = telemetry::core_speed(&now_ns);
+        let handover_before_ns = handover_ns();
         let before = self.sampler.sample();
         let watch = self.device.watch();
         let round = measure::run_round(workload, self.clock, &limits, &interrupted, record)?;
         let gpu = watch.map(|watch| gpu_conditions_file(watch.end()));
         let conditions = before.until(&self.sampler.sample());
         // While the threads of a round of our own kernels are still where they were.
-        let is_processor = settings.device == DeviceSpec::Cpu;
-        let handover_ns =
-            is_processor.then(|| Pool::with_current(|pool| pool.handover_ns(&now_ns))).flatten();
+        let handover_ns = handover_ns();
         let speed_after = telemetry::core_speed(&now_ns);
         let mut conditions = ConditionsFile {
             core_speed_before_per_s: speed_before,
             core_speed_after_per_s: speed_after,
+            handover_before_ns,
             handover_ns,
             other_load_share: conditions.other_load_share,
             steal_share: conditions.steal_share,
@@ -371,6 +374,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         let ConditionsFile {
             core_speed_before_per_s,
             core_speed_after_per_s,
+            handover_before_ns,
             handover_ns,
             other_load_share,
             steal_share,
@@ -385,6 +389,7 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         [
             ("core_speed_before_per_s", core_speed_before_per_s.is_some(), STANDS_STILL),
             ("core_speed_after_per_s", core_speed_after_per_s.is_some(), STANDS_STILL),
+            ("handover_before_ns", handover_before_ns.is_some(), NOT_TWO),
             ("handover_ns", handover_ns.is_some(), NOT_TWO),
             ("other_load_share", other_load_share.is_some(), TOO_SHORT),
             ("steal_share", steal_share.is_some(), TOO_SHORT),

@@ -62,8 +62,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "axis", "error", "case", "units", "plan", "probe", "kernels", "model", "device", "workload",
-            "runner", "result", "classify", "compare", "ab", "import", "report", "cli",
+            "axis", "error", "case", "units", "plan", "probe", "kernels", "model", "device",
+            "workload", "runner", "result", "classify", "compare", "ab", "import", "report", "cli",
         ],
     ),
 ];

@@ -16,7 +16,9 @@ pub(in crate::cli) fn run(args: ProbeArgs) -> Result<ExitCode> {
         return Err(Error::BadValue {
             flag: "--dtype",
             value: args.dtype[0].to_string(),
-            problem: "formats are those of matrix products, which --only leaves out; add gemm to it".into(),
+            problem:
+                "formats are those of matrix products, which --only leaves out; add gemm to it"
+                    .into(),
         });
     }
     let placement = place(&args.placement)?;
