@@ -90,6 +90,8 @@ enum Allowance {
     Model,
     /// How fast cores ran.
     Clocks,
+    /// How near each other two threads ran.
+    Handover,
     /// Throttling.
     Throttling,
     /// What other programs took.
@@ -139,6 +141,7 @@ impl From<Allowance> for DifferenceKind {
             Allowance::Settings => DifferenceKind::Settings,
             Allowance::Model => DifferenceKind::Model,
             Allowance::Clocks => DifferenceKind::Clocks,
+            Allowance::Handover => DifferenceKind::Handover,
             Allowance::Throttling => DifferenceKind::Throttling,
             Allowance::Load => DifferenceKind::Load,
             Allowance::Debug => DifferenceKind::Debug,

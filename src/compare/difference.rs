@@ -5,12 +5,11 @@ use std::collections::{BTreeSet, HashSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::compare::rank::RankSums;
+use crate::compare::rank::{RankSums, Shift};
 use crate::compare::record::{Difference, DifferenceKind, Effect, Integrity, SideName};
 use crate::compare::side::{Input, listed, machines_text};
-use crate::result::LAYOUT;
-use crate::result::Verdict;
 use crate::result::file::{ConditionsFile, ResultFile, RoundFile, RunEnd};
+use crate::result::{HANDOVER_FAR_BEYOND, LAYOUT, Verdict};
 use crate::stats;
 
 /// Clocks that differ by less than this are as alike as clocks are.
@@ -77,6 +76,7 @@ pub(super) fn find(compared: Compared, sums: &mut RankSums) -> Differences {
         }
     }
     found.load(base, new);
+    found.handover(base, new, sums);
     let explained_by_clocks = found.clocks(base, new, sums);
     Differences { all: found.all, explained_by_clocks }
 }
@@ -335,14 +335,25 @@ impl Found<'_> {
         }
     }
 
+    /// Holds what words took between two threads against each other, by the same test as everything
+    /// else. What that explains of a rate is not known.
+    fn handover(&mut self, base: &[Input], new: &[Input], sums: &mut RankSums) {
+        let (base, new) = (handovers(base), handovers(new));
+        if let Some(shift) = shown_shift(&base, &new, HANDOVER_FAR_BEYOND.ln(), sums) {
+            let [times, lower, upper] = [shift.estimate, shift.lower, shift.upper].map(f64::exp);
+            let message = format!(
+                "a word took {times:.2} [{lower:.2}, {upper:.2}] times as long from one thread to the \
+                 other in the new side as in the base"
+            );
+            self.add(DifferenceKind::Handover, message);
+        }
+    }
+
     /// Holds the speeds of cores against each other, by the same test as everything else. Gives what
     /// they could explain of a ratio of rates.
     fn clocks(&mut self, base: &[Input], new: &[Input], sums: &mut RankSums) -> f64 {
-        let Some(shift) = sums.shift(&speeds(base), &speeds(new), 0.05) else { return 0.0 };
-        let is_shown = shift.lower > 0.0 || shift.upper < 0.0;
-        if !is_shown || shift.estimate.abs() < CLOCKS_ALIKE_WITHIN.ln_1p() {
-            return 0.0;
-        }
+        let shift = shown_shift(&speeds(base), &speeds(new), CLOCKS_ALIKE_WITHIN.ln_1p(), sums);
+        let Some(shift) = shift else { return 0.0 };
         let is_allowed = self.allowed.contains(&DifferenceKind::Clocks);
         let percent = |log: f64| format!("{:+.1} %", log.exp_m1() * 100.0);
         let message = format!(
@@ -373,24 +384,40 @@ fn conditions(file: &ResultFile) -> impl Iterator<Item = &ConditionsFile> {
     rounds(file).filter_map(|round| round.conditions.as_ref())
 }
 
-/// Logarithms of the core's speed, one for each round that was looked at: the faster of its two
-/// readings, since whatever comes between makes one slower and nothing makes it faster.
-fn speeds(inputs: &[Input]) -> Vec<f64> {
-    let all: Vec<f64> = inputs
-        .iter()
-        .filter_map(Input::measured)
-        .flat_map(conditions)
-        .flat_map(|c| {
-            stats::max(
-                &[c.core_speed_before_per_s, c.core_speed_after_per_s]
-                    .map(|speed| speed.unwrap_or(0.0)),
-            )
-        })
-        .filter(|speed| *speed > 0.0)
-        .map(f64::ln)
-        .collect();
+/// By how much values of `new` lie above those of `base`, where that is shown and they are not alike
+/// within `alike_within`.
+fn shown_shift(base: &[f64], new: &[f64], alike_within: f64, sums: &mut RankSums) -> Option<Shift> {
+    let shift = sums.shift(base, new, 0.05)?;
+    let is_shown = shift.lower > 0.0 || shift.upper < 0.0;
+    (is_shown && shift.estimate.abs() >= alike_within).then_some(shift)
+}
+
+/// A logarithm for each round that was looked at, of what `reading` finds in its conditions.
+fn readings(inputs: &[Input], reading: impl Fn(&ConditionsFile) -> Option<f64>) -> Vec<f64> {
+    let rounds = inputs.iter().filter_map(Input::measured).flat_map(conditions);
+    let all: Vec<f64> =
+        rounds.filter_map(reading).filter(|value| *value > 0.0).map(f64::ln).collect();
     let step = all.len().div_ceil(N_READINGS).max(1);
     all.into_iter().step_by(step).collect()
+}
+
+/// Speeds of cores: the faster of a round's two readings, since whatever comes between makes one
+/// slower and nothing makes it faster.
+fn speeds(inputs: &[Input]) -> Vec<f64> {
+    readings(inputs, |c| {
+        stats::max(
+            &[c.core_speed_before_per_s, c.core_speed_after_per_s]
+                .map(|speed| speed.unwrap_or(0.0)),
+        )
+    })
+}
+
+/// What words took between two threads: the mean of what a round tells.
+fn handovers(inputs: &[Input]) -> Vec<f64> {
+    readings(inputs, |c| {
+        let told = [c.handover_before_ns, c.handover_ns].into_iter().flatten().collect::<Vec<_>>();
+        stats::mean(&told)
+    })
 }
 
 /// Whose a file is that is held against the first of the base.

@@ -168,6 +168,8 @@ pub enum DifferenceKind {
     Model,
     /// Cores ran at different speeds.
     Clocks,
+    /// Two threads were nearer each other on one side than on the other.
+    Handover,
     /// A processor throttled.
     Throttling,
     /// Other programs took more of one side's time than of the other's.
@@ -178,7 +180,7 @@ pub enum DifferenceKind {
 
 impl DifferenceKind {
     /// Every kind.
-    pub const ALL: [DifferenceKind; 15] = [
+    pub const ALL: [DifferenceKind; 16] = [
         DifferenceKind::Altered,
         DifferenceKind::SameRun,
         DifferenceKind::Imported,
@@ -191,6 +193,7 @@ impl DifferenceKind {
         DifferenceKind::Settings,
         DifferenceKind::Model,
         DifferenceKind::Clocks,
+        DifferenceKind::Handover,
         DifferenceKind::Throttling,
         DifferenceKind::Load,
         DifferenceKind::Unfinished,
@@ -211,6 +214,7 @@ impl DifferenceKind {
             DifferenceKind::Settings => "settings",
             DifferenceKind::Model => "model",
             DifferenceKind::Clocks => "clocks",
+            DifferenceKind::Handover => "handover",
             DifferenceKind::Throttling => "throttling",
             DifferenceKind::Load => "load",
             DifferenceKind::Unfinished => "unfinished",
@@ -254,6 +258,10 @@ impl DifferenceKind {
             DifferenceKind::Model => "models of one name have other shapes or weights",
             DifferenceKind::Clocks => {
                 "cores were shown to run at another speed on the new side, by more than 1 %"
+            }
+            DifferenceKind::Handover => {
+                "a word was shown to take more than 2.5 times as long between the two threads of one \
+                 side: they were farther from each other, and may read memory at another rate"
             }
             DifferenceKind::Throttling => {
                 "a processor throttled during a round, or another device held its clocks down"
@@ -299,6 +307,10 @@ impl DifferenceKind {
             DifferenceKind::Clocks => {
                 "fix the frequency and measure both sides in turns (`benchinf ab`), or allow it with \
                  --allow clocks"
+            }
+            DifferenceKind::Handover => {
+                "measure both sides in turns (`benchinf ab`), or allow it with --allow handover if no \
+                 case depends on memory"
             }
             DifferenceKind::Throttling => {
                 "improve cooling or lower the power target, or allow it with --allow throttling"

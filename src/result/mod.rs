@@ -54,4 +54,4 @@ pub use schema::schema;
 pub use signature::{SigningKey, read_public_key};
 pub use store::{Destination, to_json};
 pub use tool::{TARGET_FEATURES, is_debug_build, tool};
-pub use warnings::Explained;
+pub use warnings::{Explained, HANDOVER_FAR_BEYOND};

@@ -13,7 +13,7 @@ const LOAD_WORTH_SAYING: f64 = 0.05;
 const CLOCK_STEADY_WITHIN: f64 = 0.05;
 /// Words that take so many times as long between threads went another way: on EPYC of Zen 3 they took
 /// 35 to 58 ns or 202 to 252 (`docs/performance.md`).
-const FAR_BEYOND: f64 = 2.5;
+pub const HANDOVER_FAR_BEYOND: f64 = 2.5;
 /// Rounds whose standard deviation is beyond this share of their mean are noisy.
 const NOISY_BEYOND: f64 = 0.1;
 /// Rounds from which an interval for the median covers it with more than 90 %.
@@ -123,7 +123,7 @@ fn threads_moved<'a>(conditions: impl Iterator<Item = &'a ConditionsFile>) -> Op
         conditions.flat_map(|c| [c.handover_before_ns, c.handover_ns]).flatten().collect();
     let shortest_ns = times_ns.iter().copied().min_by(f64::total_cmp)?;
     let longest_ns = times_ns.iter().copied().max_by(f64::total_cmp)?;
-    let moved = longest_ns > FAR_BEYOND * shortest_ns;
+    let moved = longest_ns > HANDOVER_FAR_BEYOND * shortest_ns;
     moved.then_some(Warning::ThreadsMoved { shortest_ns, longest_ns })
 }
 

@@ -368,6 +368,31 @@ fn clocks_and_load_are_looked_at() {
 }
 
 #[test]
+fn threads_that_are_far_on_one_side_cost_the_verdict() {
+    let near = [40.0, 45.0, 60.0, 40.0, 50.0, 45.0, 55.0, 41.0];
+    let far = [190.0, 200.0, 210.0, 180.0, 200.0, 190.0, 170.0, 205.0];
+    // Half of the new side's rounds are as those of the base: by chance, as far as eight can tell.
+    let both = [190.0, 45.0, 60.0, 180.0, 50.0, 190.0, 55.0, 205.0];
+    for (base, new, args, verdict, is_found) in [
+        (near, near, "", "slower", false),
+        (near, both, "", "slower", false),
+        (near, far, "", "unsure", true),
+        (far, near, "", "unsure", true),
+        (near, far, "--allow handover", "slower", true),
+    ] {
+        let sandbox = Sandbox::new();
+        let made = |id, ratio: f64, ns: [f64; 8], i| {
+            Made::new(id).prefill(16, &around(ratio * MS, 8, i)).handover(&ns).text()
+        };
+        write(&sandbox, "a.json", &made("a", 1.0, base, 0));
+        write(&sandbox, "b.json", &made("b", 1.1, new, 1));
+        let answer = compare(&sandbox, &format!("a.json --with b.json -o json {args}"));
+        assert_eq!(answer.verdicts(), [verdict], "{new:?} {args}");
+        assert_eq!(answer.difference("handover").is_some(), is_found, "{new:?}");
+    }
+}
+
+#[test]
 fn altered_files_are_named_and_cost_the_verdict() {
     let sandbox = Sandbox::new();
     pair_of_files(&sandbox, 8, 1.2);

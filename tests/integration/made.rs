@@ -20,6 +20,8 @@ pub struct Made {
     cases: Vec<(AxesFile, Vec<Vec<u64>>)>,
     core_speed_per_s: f64,
     other_load_share: Option<f64>,
+    /// Of each round of a case.
+    handover_ns: Vec<f64>,
     /// Shares of the time that launches and the device took.
     device_shares: Option<(f64, f64)>,
 }
@@ -31,9 +33,14 @@ impl Made {
         let mut template = result::read(&path).expect("the fixture is read");
         template.run.id = run_id.into();
         template.tool.dirty = Some(false);
-        let cases = Vec::new();
-        let (other_load_share, device_shares) = (None, None);
-        Self { template, cases, core_speed_per_s: 6e8, other_load_share, device_shares }
+        Self {
+            template,
+            cases: Vec::new(),
+            core_speed_per_s: 6e8,
+            other_load_share: None,
+            handover_ns: Vec::new(),
+            device_shares: None,
+        }
     }
 
     /// With a prefill of `n_prompt` tokens whose passes took `pass_ns`, one value for each round.
@@ -79,6 +86,12 @@ impl Made {
         self
     }
 
+    /// On two threads between which a word took so long in each round of a case.
+    pub fn handover(mut self, ns: &[f64]) -> Self {
+        self.handover_ns = ns.to_vec();
+        self
+    }
+
     /// On a device with a clock of its own, which took that share of the time, as launches took theirs.
     pub fn device_shares(mut self, launch: f64, device: f64) -> Self {
         self.device_shares = Some((launch, device));
@@ -109,9 +122,9 @@ impl Made {
         let mut assembly = Assembly::new(file).expect("no id is there twice");
         let mut at_ns = 0;
         for (case, (_, rounds)) in cases.iter().zip(&self.cases) {
-            for iteration_ns in rounds {
+            for (round_idx, iteration_ns) in rounds.iter().enumerate() {
                 at_ns += 1;
-                let record = self.round(case, iteration_ns);
+                let record = self.round(case, round_idx, iteration_ns);
                 assembly.apply(&Entry { at_ns, record }).expect("it can have happened");
             }
         }
@@ -120,7 +133,7 @@ impl Made {
         result::seal(&mut file, None)
     }
 
-    fn round(&self, case: &Case, iteration_ns: &[u64]) -> Record {
+    fn round(&self, case: &Case, round_idx: usize, iteration_ns: &[u64]) -> Record {
         let template: &CaseFile = &self.template.cases[0];
         let pass_ns: u64 = iteration_ns.iter().sum();
         let n = case.test.forward_passes();
@@ -136,6 +149,7 @@ impl Made {
             core_speed_before_per_s: speed,
             core_speed_after_per_s: speed,
             other_load_share: self.other_load_share,
+            handover_ns: self.handover_ns.get(round_idx).copied(),
             ..conditions
         };
         let round = RoundFile {
