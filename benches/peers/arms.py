@@ -225,7 +225,7 @@ class Benchinf:
 
     def where(self):
         """What a word takes now between the two threads of this machine, before and after a read
-        of memory, in nanoseconds or None; and the bytes that were read a second."""
+        of memory, in nanoseconds or None."""
         file = "where.json"
         done = self.call("probe", "--only", "memory_read", *self.common(), "--out", file)
         if done.returncode not in (0, 1) or not done.stdout:
@@ -233,7 +233,7 @@ class Benchinf:
         ceiling = json.loads(done.stdout)["ceilings"][0]
         if ceiling["outcome"]["status"] != "measured":
             raise ArmFailed(f"benchinf probe, {ceiling['id']}: {ceiling['outcome'].get('reason')}")
-        return around(ceiling), ceiling["rate"]["rounds_per_s"][0]
+        return around(ceiling["rounds"][0])
 
     def merge(self, files, file):
         """One result file out of one per round."""

@@ -1,10 +1,13 @@
 """What follows from the rounds: medians, ratios, shares of the machine's ceilings."""
 
+import math
 import statistics
 
 # Words between threads that take so many times as long went another way; benchinf's own files are
 # warned of from the same factor on.
 FAR_BEYOND = 2.5
+# Readings that make a place.
+READINGS_MIN = 3
 
 # Which product probe bounds a format: quantised weights are multiplied as 8-bit integers.
 GEMM_OF = dict(f32="f32", f16="f16", bf16="bf16", q8_0="int8", q4_k="int8")
@@ -61,31 +64,61 @@ def shares(work, tokens_per_s, dtype, best):
     )
 
 
-def around(measured):
-    """What a word took between two threads just before and just after the round of a case or probe,
+def around(measured_round):
+    """What a word took between two threads just before and just after a round of a case or probe,
     in nanoseconds; None where that could not be told."""
-    conditions = measured["rounds"][0]["conditions"]
+    conditions = measured_round["conditions"]
     return [conditions.get("handover_before_ns"), conditions.get("handover_ns")]
 
 
-def places(rows, reads):
+def reads_of(probes):
+    """What words took around every round of reads in the files of probes, and the bytes a second of
+    its fastest pass, which is what a ceiling is."""
+    return [
+        (around(read), ceiling["bytes"] / read["min_pass_ns"] * 1e9)
+        for probe in probes
+        for ceiling in probe["ceilings"]
+        if ceiling["probe"] == "memory_read" and ceiling["outcome"]["status"] == "measured"
+        for read in ceiling["rounds"]
+    ]
+
+
+def split(times_ns):
+    """Sorted times in two groups of like ones: those whose logarithms are nearest the means of
+    their groups. None where the median of one is not far beyond that of the other."""
+    logs = [math.log(ns) for ns in times_ns]
+
+    def spread_of(group):
+        mean = statistics.fmean(group)
+        return sum((log - mean) ** 2 for log in group)
+
+    ends = range(READINGS_MIN, len(logs) - READINGS_MIN + 1)
+    end = min(ends, key=lambda i: spread_of(logs[:i]) + spread_of(logs[i:]), default=None)
+    if end is None:
+        return None
+    near, far = times_ns[:end], times_ns[end:]
+    is_far = statistics.median(far) > FAR_BEYOND * statistics.median(near)
+    return (near, far) if is_far else None
+
+
+def places(rows, probes):
     """The places that the two threads were run at, told apart by what a word takes between them:
-    each with its `name`, the extremes of those times, and the best rate of a round of reads there.
-    None where no such time was far beyond another."""
+    each with its `name`, the extremes of those times, and what rounds of reads reached that stayed
+    there, by their fastest passes (`read_per_s`, of None without any). Empty where words went one
+    way."""
+    reads = reads_of(probes)
     arms = [arm for row in rows for arm in row["arms"]]
     pairs = [pair for pair, _ in reads] + [pair for arm in arms for pair in arm["handover_ns"]]
-    times_ns = sorted({ns for pair in pairs for ns in pair or () if ns is not None})
-    if not times_ns or times_ns[-1] <= FAR_BEYOND * times_ns[0]:
+    groups = split(sorted(ns for pair in pairs for ns in pair or () if ns is not None))
+    if groups is None:
         return []
-    # Between the two neighbours that are furthest apart.
-    gap = max(range(1, len(times_ns)), key=lambda i: times_ns[i] / times_ns[i - 1])
     found = [
         dict(name=name, min_ns=group[0], max_ns=group[-1])
-        for name, group in (("near", times_ns[:gap]), ("far", times_ns[gap:]))
+        for name, group in zip(("near", "far"), groups)
     ]
     for place in found:
         rates = [rate for pair, rate in reads if place_of(pair, found) == place["name"]]
-        place["read_per_s"] = max(rates, default=None)
+        place["read_per_s"] = summary(rates)
     return found
 
 
@@ -103,9 +136,9 @@ def place_of(pair, where):
 
 
 def by_place(row, where):
-    """Of a row, what its arms reached in the rounds that stayed at a place, and benchinf's ratio to
-    the best peer there: of the medians, with the extremes that any two rounds of theirs give, since
-    rounds at a place are not pairs."""
+    """Of a row, what its arms reached in the rounds that stayed at a place, and benchinf's ratio
+    there to the best peer of the row: of the medians, with the extremes that any two rounds of
+    theirs give, since rounds at a place are not pairs."""
     found = []
     for place in where:
         at = {}
@@ -114,12 +147,9 @@ def by_place(row, where):
             at[arm["name"]] = summary(
                 [rate for rate, pair in rounds if place_of(pair, where) == place["name"]]
             )
-        ours = at.get(row["ours"])
-        theirs = {name: it for name, it in at.items() if it and not name.startswith("benchinf")}
-        best_peer = max(theirs, key=lambda name: theirs[name]["median"], default=None)
+        ours, peer = at.get(row["ours"]), at.get(row["best_peer"])
         over, read = None, None
-        if ours and best_peer:
-            peer = theirs[best_peer]
+        if ours and peer:
             over = dict(
                 of_medians=ours["median"] / peer["median"],
                 min=ours["min"] / peer["max"],
@@ -127,15 +157,9 @@ def by_place(row, where):
             )
         if ours and row["work"] and place["read_per_s"]:
             passes_per_s = ours["median"] / row["work"]["tokens"]
-            read = row["work"]["bytes_min"] * passes_per_s / place["read_per_s"]
+            read = row["work"]["bytes_min"] * passes_per_s / place["read_per_s"]["max"]
         found.append(
-            dict(
-                place=place["name"],
-                tokens_per_s=at,
-                best_peer=best_peer,
-                benchinf_over_it=over,
-                read=read,
-            )
+            dict(place=place["name"], tokens_per_s=at, benchinf_over_it=over, read=read)
         )
     return found
 

@@ -76,7 +76,7 @@ def place_table(result):
     for row in result["rows"]:
         for here in row["by_place"]:
             ours = here["tokens_per_s"].get(row["ours"])
-            peer = here["tokens_per_s"].get(here["best_peer"])
+            peer = here["tokens_per_s"].get(row["best_peer"])
             if not ours and not peer:
                 continue
             rows.append([
@@ -85,7 +85,7 @@ def place_table(result):
                 here["place"],
                 spread(ours),
                 str(ours["n_rounds"] if ours else 0),
-                here["best_peer"] or "–",
+                row["best_peer"] or "–",
                 spread(peer),
                 str(peer["n_rounds"] if peer else 0),
                 times(here["benchinf_over_it"]),
@@ -98,12 +98,17 @@ def place_table(result):
 
 def place_lines(result):
     for place in result["places"]:
-        read = place["read_per_s"]
-        yield (
-            f"- **{place['name']}**: a word takes {place['min_ns']:.0f} to "
-            f"{place['max_ns']:.0f} ns"
-            + (f", and {figure(read / 1e9)} GB/s were read in the best round" if read else "")
+        line = (
+            f"- **{place['name']}**: a word takes {place['min_ns']:.0f} to {place['max_ns']:.0f} ns"
         )
+        read = place["read_per_s"]
+        if read:
+            gb_per_s = {key: figure(read[key] / 1e9) for key in ("median", "min", "max")}
+            line += (
+                f"; the fastest pass of a round of reads is at {gb_per_s['median']} "
+                f"[{gb_per_s['min']}, {gb_per_s['max']}] GB/s ({read['n_rounds']} rounds)"
+            )
+        yield line
 
 
 def all_table(result):
@@ -191,8 +196,9 @@ def markdown(result):
         parts += [
             "## By where the threads ran",
             "The host ran the two threads at two places, which a word from one to the other tells "
-            "apart. Here are the rounds that began and ended at one; they are no pairs, and the "
-            "extremes of a ratio are those of any two of its rounds.",
+            "apart. Here are the rounds that began and ended at one; they are no pairs, the "
+            "extremes of a ratio are those of any two of its rounds, and a place with few rounds "
+            "says little. Shares are of the fastest pass of reads there.",
             "\n".join(place_lines(result)),
             place_table(result),
         ]

@@ -108,9 +108,18 @@ def errors_are_relative():
 
 # What a word takes before and after three rounds: two near, one far.
 STAYED = [[30.0, 40.0], [35.0, 40.0], [210.0, 190.0]]
-READS = [
-    ([30.0, 40.0], 48e9), ([40.0, 35.0], 50e9), ([200.0, 190.0], 75e9), ([30.0, 200.0], 90e9),
-    ([None, 200.0], 95e9),
+
+
+def probe_of(pair, read_per_s):
+    conditions = dict(handover_before_ns=pair[0], handover_ns=pair[1])
+    read = dict(min_pass_ns=1e9, conditions=conditions)
+    ceiling = dict(probe="memory_read", bytes=read_per_s, rounds=[read])
+    return dict(ceilings=[ceiling | dict(outcome=dict(status="measured"))])
+
+
+PROBES = [
+    probe_of([30.0, 40.0], 48e9), probe_of([40.0, 35.0], 50e9), probe_of([200.0, 190.0], 75e9),
+    probe_of([30.0, 200.0], 90e9), probe_of([None, 200.0], 95e9),
 ]
 
 CANNED = dict(
@@ -164,7 +173,7 @@ BEST = [
 
 def tables_are_rendered():
     result = json.loads(json.dumps(CANNED))
-    result["places"] = ratios.places(result["rows"], READS)
+    result["places"] = ratios.places(result["rows"], PROBES)
     result["rows"] = ratios.evaluate(result["rows"], result["ceilings"], result["places"])
     text = report.markdown(result)
     squeezed = " ".join(text.split())
@@ -173,8 +182,10 @@ def tables_are_rendered():
         "| bf16 | pp512 | candle bf16 ¹ | 31.5 [31.0, 32.0] | 2 | 4.92 [4.84, 5.00] |",
         "| bf16 | PyTorch bf16 | 1.4e+00 | 1e-01 | **does not agree** |",
         "¹ Passes were ended after 60 s",
-        "- **near**: a word takes 30 to 40 ns, and 50.0 GB/s were read in the best round",
-        "- **far**: a word takes 190 to 210 ns, and 75.0 GB/s were read in the best round",
+        "- **near**: a word takes 30 to 40 ns; the fastest pass of a round of reads is at 49.0 "
+        "[48.0, 50.0] GB/s (2 rounds)",
+        "- **far**: a word takes 190 to 210 ns; the fastest pass of a round of reads is at 75.0 "
+        "[75.0, 75.0] GB/s (1 rounds)",
         "| bf16 | pp512 | near | 165 [160, 170] | 2 | llama.cpp BF16 | 138 [136, 140] | 2 "
         "| 1.20 [1.14, 1.25] | 2 % |",
         "| bf16 | pp512 | far | 150 [150, 150] | 1 | llama.cpp BF16 | 141 [141, 141] | 1 "
@@ -189,13 +200,18 @@ def tables_are_rendered():
 
 
 def places_are_told_apart():
-    steady = [dict(arms=[dict(handover_ns=[[30.0, 40.0], None])])]
-    assert ratios.places(steady, [([70.0, 70.0], 50e9)]) == []
-    assert ratios.places(steady, [([None, None], 50e9)]) == []
+    steady = [dict(arms=[dict(handover_ns=[[30.0, 40.0], None, [35.0, 66.0], [40.0, 75.0]])])]
+    assert ratios.places(steady, [probe_of([70.0, 70.0], 50e9)]) == []
+    assert ratios.places(steady, [probe_of([None, None], 50e9)]) == []
     assert ratios.places([], []) == []
-    where = ratios.places(steady, READS)
+    where = ratios.places(steady, PROBES)
     assert [place["name"] for place in where] == ["near", "far"]
-    assert [place["read_per_s"] for place in where] == [50e9, 75e9]
+    assert [place["max_ns"] for place in where] == [75.0, 200.0]
+    assert [place["read_per_s"]["max"] for place in where] == [50e9, 75e9]
+    # One time that is far beyond all others is no place, and does not make one of two.
+    lone = [probe_of([35.0, 2000.0], 50e9)]
+    assert ratios.places(steady, lone) == []
+    assert [place["max_ns"] for place in ratios.places(steady, PROBES + lone)] == [75.0, 2000.0]
     for pair, name in (
         ([30.0, 40.0], "near"),
         ([200.0, 200.0], "far"),

@@ -3,6 +3,7 @@
 import datetime
 import json
 import math
+import os
 import pathlib
 import shutil
 import sys
@@ -54,8 +55,8 @@ class Session:
         self.benchinf = Benchinf(binaries["benchinf"], self.turns, settings)
         self.started = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%MZ")
         self.arms, self.checks, self.rows, self.probes = {}, [], [], []
-        self.asks_where = options.threads == 2
-        self.reads = []  # (ns of a word before and after, bytes read a second)
+        # Two threads on two processors are at one place, whoever's they are; on more they are not.
+        self.asks_where = options.threads == 2 == len(os.sched_getaffinity(0))
         self.load = {}  # of each arm, seconds of turns and of what others took
         self.files = {}  # benchinf's result files by the name they are merged under
         self.result_file = None
@@ -276,7 +277,8 @@ class Session:
             arm["rounds"][round_idx] = case["throughput"]["median_tokens_per_s"]
             if name == rows[test]["ours"]:
                 rows[test]["work"] = case["work"]
-            arm["handover_ns"][round_idx] = around(case)
+            if self.asks_where:
+                arm["handover_ns"][round_idx] = around(case["rounds"][0])
             conditions = case["rounds"][0]["conditions"]
             seconds = case["rounds"][0]["total_ns"] / 1e9
             self.note_load(name, conditions, seconds)
@@ -296,17 +298,12 @@ class Session:
     def where(self):
         """What a word takes between two threads, before and after a read of memory now, in
         nanoseconds; None where that cannot be told."""
-        nowhere = [None, None]
-        if not self.asks_where:
-            return nowhere
-        try:
-            pair, read_per_s = self.benchinf.where()
-        except ArmFailed as failure:
-            self.leave_out("where threads run", failure)
-            self.asks_where = False
-            return nowhere
-        self.reads.append((pair, read_per_s))
-        return pair
+        if self.asks_where:
+            try:
+                return self.benchinf.where()
+            except ArmFailed as failure:
+                self.leave_out("where threads run", failure)
+        return [None, None]
 
     # What the rounds were measured under
 
@@ -356,7 +353,7 @@ class Session:
 
     def result(self):
         options, best = self.options, ceilings(self.probes)
-        where = places(self.rows, self.reads)
+        where = places(self.rows, self.probes) if self.asks_where else []
         tool = (self.result_file or {}).get("tool", {})
         machine = (self.result_file or {}).get("environment", {})
         return dict(

@@ -260,8 +260,8 @@ impl DifferenceKind {
                 "cores were shown to run at another speed on the new side, by more than 1 %"
             }
             DifferenceKind::Handover => {
-                "a word was shown to take more than 2.5 times as long between the two threads of one \
-                 side: they were farther from each other, and may read memory at another rate"
+                "a word took more than 2.5 times as long between the two threads of one side, and not \
+                 by chance: they were farther from each other, and may read memory at another rate"
             }
             DifferenceKind::Throttling => {
                 "a processor throttled during a round, or another device held its clocks down"

@@ -8,8 +8,10 @@ use super::pool::{Pool, Team};
 /// a small part.
 const N_TURNS: u32 = 500;
 const N_TRIES: u32 = 9;
-/// Times that all tries are made anew because one failed. A thread that is woken may have to share the
+/// How long all tries are made anew where one failed. A thread that is woken may have to share the
 /// caller's core until the system moves it, which took up to 27 ms on two cores without other work.
+const PATIENCE_NS: u64 = 50_000_000;
+/// Times that they are, of which each takes a quarter of a millisecond where threads do not meet.
 const N_SERIES: u32 = 100;
 /// Looks at a word that does not change before a try is given up: longer than to wake a thread.
 const N_LOOKS_MAX: u32 = 1 << 18;
@@ -29,8 +31,7 @@ impl Pool {
             return None;
         }
         // The first exchange of a series may have to wake the other thread.
-        let mut series = || self.exchange().then(|| fastest_ns(now_ns, || self.exchange()))?;
-        (0..N_SERIES).find_map(|_| series())
+        first_told(now_ns, || self.exchange().then(|| fastest_ns(now_ns, || self.exchange()))?)
     }
 
     /// Whether two threads have taken all turns.
@@ -60,6 +61,13 @@ impl Pool {
 /// Whose turn it is, alone on its lines of the cache.
 #[repr(align(128))]
 struct Turn(AtomicU32);
+
+/// What the first series of tries tells that tells anything, as long as there is patience.
+fn first_told(now_ns: &dyn Fn() -> u64, mut series: impl FnMut() -> Option<f64>) -> Option<f64> {
+    let begin_ns = now_ns();
+    let is_patient = || now_ns().saturating_sub(begin_ns) < PATIENCE_NS;
+    (0..N_SERIES).take_while(|_| is_patient()).find_map(|_| series())
+}
 
 /// Nanoseconds of a turn in the fastest of [`N_TRIES`], unless one fails or all take no time.
 fn fastest_ns(now_ns: &dyn Fn() -> u64, mut exchange: impl FnMut() -> bool) -> Option<f64> {
@@ -97,6 +105,32 @@ mod tests {
         assert_eq!(of_tries(tries_ns, None), Some(80.0), "one during which the clock stood still");
         assert_eq!(of_tries(tries_ns, Some(8)), None);
         assert_eq!(of_tries([0; 9], None), None);
+    }
+
+    #[test]
+    fn a_series_that_fails_is_made_anew_for_a_while() {
+        // What a series takes, which of them tells something, and how many there are.
+        for (series_ns, told, n_expected) in [
+            (250_000, Some(0), 1),
+            (250_000, Some(7), 8),
+            (20_000_000, Some(2), 3),
+            (20_000_000, Some(3), 3),
+            (250_000, None, N_SERIES),
+            (0, None, N_SERIES),
+        ] {
+            let (now_ns, n_series) = (Cell::new(7), Cell::new(0));
+            let ns = first_told(&|| now_ns.get(), || {
+                let i = n_series.replace(n_series.get() + 1);
+                now_ns.set(now_ns.get() + series_ns);
+                (told == Some(i)).then_some(40.0)
+            });
+            let is_told = told.is_some_and(|i| i < n_expected);
+            assert_eq!(
+                (ns.is_some(), n_series.get()),
+                (is_told, n_expected),
+                "{series_ns} {told:?}"
+            );
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct ConditionsFile {
     pub core_speed_after_per_s: Option<f64>,
     /// Nanoseconds that a word took from one of two threads of our own kernels to the other just
     /// before the round, in the fastest of nine tries. Absent for other numbers of threads and other
-    /// devices, and in files before 1.3.
+    /// devices, where the two threads did not run at the same time, and in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover_before_ns: Option<f64>,
     /// The same just after it.

@@ -58,6 +58,12 @@ fn command_lines() {
         ("logits -m tiny --tokens 1 -t 0", "--threads"),
         ("logits -m tiny", "--tokens"),
         ("report missing.json", "cannot read missing.json"),
+        ("probe --only memory", "`memory` is not one of gemm, memory_read, memory_copy"),
+        ("probe --only gemm,transfer_bidirectional", "there is no such probe on cpu"),
+        (
+            "probe --only memory_read --dtype f32",
+            "--dtype f32: formats are those of matrix products",
+        ),
     ] {
         refused(&sandbox, args, None, words);
     }

@@ -124,8 +124,11 @@ fn what_contradicts_itself_is_refused_whoever_sealed_it() {
         let path = ["", "cases", "1", "work", key].join("/");
         (at(&path, 1.into()), "its work is not that of its model")
     });
-    let mut timeless = good["cases"][0]["rounds"][0]["conditions"].clone();
-    timeless["handover_ns"] = 0.0.into();
+    let timeless = |key: &str| {
+        let mut conditions = good["cases"][0]["rounds"][0]["conditions"].clone();
+        conditions[key] = 0.0.into();
+        (at("/cases/0/rounds/0/conditions", conditions), "took no time")
+    };
     let mut edits: Vec<(Vec<(String, serde_json::Value)>, &str)> = vec![
         (product.iter().cloned().map(thousandfold).collect(), "claims.existence[0]"),
         (with_flops.map(thousandfold).collect(), "its work is not that of its size"),
@@ -158,7 +161,8 @@ fn what_contradicts_itself_is_refused_whoever_sealed_it() {
             at("/cases/0/rounds/0/conditions/core_speed_after_per_s", 1e300.into()),
             "not one that a core can have",
         ),
-        (at("/cases/0/rounds/0/conditions", timeless), "took no time"),
+        timeless("handover_before_ns"),
+        timeless("handover_ns"),
     ];
     edits.extend(counted);
     for (edit, words) in edits {

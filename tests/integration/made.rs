@@ -144,12 +144,15 @@ impl Made {
         let pass = PassTimes { host_ns: iteration_ns, device_ns: device_ns.as_deref() };
         (0..N_PASSES).for_each(|_| recorder.record_pass(pass));
         let speed = Some(self.core_speed_per_s);
+        let handover_ns = self.handover_ns.get(round_idx).copied();
         let conditions = template.rounds[0].conditions.clone().expect("the fixture tells them");
         let conditions = ConditionsFile {
             core_speed_before_per_s: speed,
             core_speed_after_per_s: speed,
             other_load_share: self.other_load_share,
-            handover_ns: self.handover_ns.get(round_idx).copied(),
+            // Rounds tell one of the two in turns.
+            handover_before_ns: handover_ns.filter(|_| round_idx.is_multiple_of(2)),
+            handover_ns: handover_ns.filter(|_| !round_idx.is_multiple_of(2)),
             ..conditions
         };
         let round = RoundFile {

@@ -8,7 +8,7 @@ use crate::Sandbox;
 
 /// A run of a moment. Tests run a debug build beside other programs.
 const QUICK: &str = "-m tiny -p 16 -n 0 -t 1 -r 3 --min-time 2ms --no-ceilings";
-const ALLOW: &str = "--allow debug,load,clocks,handover,throttling";
+const ALLOW: &str = "--allow debug,load,clocks,throttling";
 
 fn run(sandbox: &Sandbox, args: &str, code: i32) -> (String, String) {
     let output = sandbox.benchinf(args).output().unwrap();
