@@ -109,8 +109,8 @@ fn lone_rows(format: WeightFormat, n_out: usize) -> Fallible<()> {
 /// A product of cubes and the loop of registers.
 fn products(arm: Arm, extent: usize) -> Fallible<()> {
     let Arm { format, operands, instructions, target } = arm;
-    let (mut x, mut w, mut y) =
-        (vec![0.0; extent * extent], vec![0.0; extent * extent], vec![0.0; extent * extent]);
+    let (mut x, mut w) = (vec![0.0; extent * extent], vec![0.0; extent * extent]);
+    let mut y = Buffer::new(extent * extent / 2)?;
     for (seed, matrix) in [(1, &mut x), (2, &mut w)] {
         memory::fill_parallel(matrix, |index| match format {
             WeightFormat::Blocks(BlockFormat::Int8) => {
@@ -135,7 +135,8 @@ fn products(arm: Arm, extent: usize) -> Fallible<()> {
     let mut packed = Scratch::default();
     linear.pack_activations(instructions, &mut pool, &mut packed, &x);
     let mut product = || {
-        linear.multiply_packed(instructions, &mut pool, &packed, &mut y, Store::Overwrite);
+        let y = y.as_f32_mut_slice();
+        linear.multiply_packed(instructions, &mut pool, &packed, y, Store::Overwrite);
     };
     let mut limit = || {
         rayon::broadcast(|_| black_box(registers::run(operands, instructions, steps as u64)));

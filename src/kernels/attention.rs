@@ -16,7 +16,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::linear::tile::{
-    Activations, Bf16, F16, F32, Operands, ROWS_MAX, Spacing, Step, ahead_bytes, tile_of_rows,
+    Activations, Ahead, Bf16, F16, F32, Operands, ROWS_MAX, Spacing, Step, tile_of_rows,
 };
 use super::linear::{FloatFormat, PANEL};
 use crate::kernels::Instructions;
@@ -469,7 +469,7 @@ impl<F: Step> Kernel for Attend<'_, F> {
         part.sums.fill(0.0);
         let mut scores = [0.0_f32; ROWS_MAX * CHUNK];
 
-        let (last_seen, ahead_bytes) = (head.n_seen(head.rows.end - 1), ahead_bytes());
+        let (last_seen, ahead) = (head.n_seen(head.rows.end - 1), Ahead::here());
         for begin in (positions.start..positions.end.min(last_seen)).step_by(CHUNK) {
             let n = CHUNK.min(positions.end.min(last_seen) - begin);
             for first in (0..n).step_by(PANEL) {
@@ -480,7 +480,7 @@ impl<F: Step> Kernel for Attend<'_, F> {
                     c: scores[first..].as_mut_ptr(),
                     c_stride: CHUNK,
                     accumulate: false,
-                    ahead_bytes,
+                    ahead,
                 };
                 // SAFETY: queries and the panel reach over a head, and scores over the rows and a
                 // panel's positions; `dispatch` saw to the instructions.
@@ -507,7 +507,7 @@ impl<F: Step> Kernel for Attend<'_, F> {
                     c: part.results[first..].as_mut_ptr(),
                     c_stride: width,
                     accumulate: true,
-                    ahead_bytes,
+                    ahead,
                 };
                 // SAFETY: shares and the panel reach over the chunk, and results over the rows
                 // and a panel's numbers.

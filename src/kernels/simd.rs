@@ -84,6 +84,11 @@ pub(super) trait Simd: Copy {
     unsafe fn whole_nibble_sums(sums: Self::I) -> Self::I;
     /// Integers as floats, rounded to nearest.
     unsafe fn floats(integers: Self::I) -> Self::V;
+    /// The same bits, where sums of integers stand for a while as floats do.
+    unsafe fn bits_of_integers(integers: Self::I) -> Self::V;
+    /// What [`Simd::bits_of_integers`] was made from.
+    unsafe fn integers_of_bits(bits: Self::V) -> Self::I;
+    unsafe fn add_i32(a: Self::I, b: Self::I) -> Self::I;
 }
 
 /// How often [`Simd::add_nibble_products`] may add to the same sums: two products each time, in 16
@@ -404,6 +409,21 @@ impl Simd for Portable {
     unsafe fn floats(integers: Self::I) -> Self::V {
         lanes(|i| integers[i] as i32 as f32)
     }
+
+    #[inline(always)]
+    unsafe fn bits_of_integers(integers: Self::I) -> Self::V {
+        integers.map(f32::from_bits)
+    }
+
+    #[inline(always)]
+    unsafe fn integers_of_bits(bits: Self::V) -> Self::I {
+        bits.map(f32::to_bits)
+    }
+
+    #[inline(always)]
+    unsafe fn add_i32(a: Self::I, b: Self::I) -> Self::I {
+        std::array::from_fn(|i| a[i].wrapping_add(b[i]))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -668,6 +688,24 @@ mod x86 {
                 unsafe fn floats(integers: __m512i) -> __m512 {
                     // SAFETY: see above.
                     unsafe { _mm512_cvtepi32_ps(integers) }
+                }
+
+                #[inline(always)]
+                unsafe fn bits_of_integers(integers: __m512i) -> __m512 {
+                    // SAFETY: see above.
+                    unsafe { _mm512_castsi512_ps(integers) }
+                }
+
+                #[inline(always)]
+                unsafe fn integers_of_bits(bits: __m512) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { _mm512_castps_si512(bits) }
+                }
+
+                #[inline(always)]
+                unsafe fn add_i32(a: __m512i, b: __m512i) -> __m512i {
+                    // SAFETY: see above.
+                    unsafe { _mm512_add_epi32(a, b) }
                 }
             }
         };
@@ -1005,6 +1043,24 @@ mod x86 {
         unsafe fn floats(integers: __m256i) -> __m256 {
             // SAFETY: see above.
             unsafe { _mm256_cvtepi32_ps(integers) }
+        }
+
+        #[inline(always)]
+        unsafe fn bits_of_integers(integers: __m256i) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_castsi256_ps(integers) }
+        }
+
+        #[inline(always)]
+        unsafe fn integers_of_bits(bits: __m256) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_castps_si256(bits) }
+        }
+
+        #[inline(always)]
+        unsafe fn add_i32(a: __m256i, b: __m256i) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_add_epi32(a, b) }
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernels::linear::{
     BlockFormat, FloatFormat, Linear, Outputs, Rows, Scratch, Store, WeightFormat,
 };
+use crate::kernels::memory::Buffer;
 use crate::kernels::{Instructions, Pool};
 use crate::measure::{Check, Reference, Workload};
 use crate::model::random::Stream;
@@ -25,7 +26,9 @@ pub struct GemmProbe {
     linear: Linear,
     x: Vec<f32>,
     w: Vec<f32>,
-    y: Vec<f32>,
+    /// In memory that begins with a line of the cache and has few pages: what a pass takes to write
+    /// it is a part of what the probe measures.
+    y: Buffer,
     /// X, as products read it.
     packed: Scratch,
     samples: Stream,
@@ -74,13 +77,16 @@ impl GemmProbe {
         let linear = linear.map_err(Error::engine("allocating a matrix product"))?;
         let (instructions, mut packed) = (Instructions::detect(), Scratch::default());
         Pool::with_current(|pool| linear.pack_activations(instructions, pool, &mut packed, &x));
+        let mut y = Buffer::new((size * size).div_ceil(2))
+            .map_err(Error::engine("allocating a matrix product"))?;
+        y.as_f32_mut_slice().fill(f32::NAN);
         Ok(Self {
             size,
             instructions,
             linear,
             x,
             w,
-            y: vec![f32::NAN; size * size],
+            y,
             packed,
             samples: Stream::new(seed, "gemm.samples"),
             passes: 0,
@@ -96,6 +102,11 @@ impl GemmProbe {
     /// The instruction set that runs.
     pub fn kernel(&self) -> &'static str {
         self.linear.instructions(self.instructions).name()
+    }
+
+    /// The product, row by row.
+    fn y(&self) -> &[f32] {
+        &self.y.as_f32_slice()[..self.size * self.size]
     }
 
     /// The entries looked at after the pass under way.
@@ -140,7 +151,7 @@ impl GemmProbe {
             },
         );
         let wanted = self.rows_times(&self.x, &ws);
-        let found = self.rows_times(&self.y, &s);
+        let found = self.rows_times(self.y(), &s);
         relative_error(found.iter().copied().zip(wanted))
     }
 
@@ -195,13 +206,14 @@ impl Workload for GemmProbe {
     fn reset(&mut self) -> Result<()> {
         // What the pass does not write stays what it must not be.
         for index in self.sampled() {
-            self.y[index] = f32::NAN;
+            self.y.as_f32_mut_slice()[index] = f32::NAN;
         }
         Ok(())
     }
 
     fn iterate(&mut self) -> Result<()> {
-        let Self { instructions, linear, packed, y, .. } = self;
+        let Self { size, instructions, linear, packed, y, .. } = self;
+        let y = &mut y.as_f32_mut_slice()[..*size * *size];
         Pool::with_current(|pool| {
             linear.multiply_packed(*instructions, pool, packed, y, Store::Overwrite);
         });
@@ -211,7 +223,7 @@ impl Workload for GemmProbe {
     fn check(&mut self) -> Result<Check> {
         let whole = if self.is_whole_checked { 0.0 } else { self.whole_product_error() };
         self.is_whole_checked = true;
-        let entries = self.sampled().map(|i| (f64::from(self.y[i]), self.entry(i)));
+        let entries = self.sampled().map(|i| (f64::from(self.y()[i]), self.entry(i)));
         let entries = relative_error(entries);
         self.passes += 1;
         Ok(Check {
@@ -247,11 +259,11 @@ mod tests {
             let mut wrong = probe();
             let scale = 1e-3 * wrong.x.iter().fold(0.0_f32, |max, x| max.max(x.abs())).powi(2);
             wrong.iterate().unwrap();
-            wrong.y[1234] += 100.0 * scale;
+            wrong.y.as_f32_mut_slice()[1234] += 100.0 * scale;
             assert!(wrong.check().unwrap().passed().is_err(), "{name}");
             // And in that of every later round.
             wrong.iterate().unwrap();
-            wrong.y[1234] += 100.0 * scale;
+            wrong.y.as_f32_mut_slice()[1234] += 100.0 * scale;
             assert!(wrong.check().unwrap().passed().is_ok(), "{name}");
             wrong.begin_round();
             assert!(wrong.check().unwrap().passed().is_err(), "{name}");

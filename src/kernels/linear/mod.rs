@@ -25,8 +25,8 @@ pub(super) use self::panel::PANEL;
 use self::panel::Panels;
 pub use self::panel::{FloatFormat, Rows, WeightFormat};
 use self::tile::{
-    Activations, BYTE_BLOCK_WORDS, Bf16, F16, F32, INTEGER_BLOCK_WORDS, INTEGERS, Int8, Operands,
-    Q4K, Q8_0, ROWS_MAX, Spacing, Step, ahead_bytes, row_words, rows_max, tile_of_rows,
+    Activations, Ahead, BYTE_BLOCK_WORDS, Bf16, F16, F32, INTEGER_BLOCK_WORDS, INTEGERS, Int8,
+    Operands, Q4K, Q8_0, ROWS_MAX, Spacing, Step, row_words, rows_max, tile_of_rows,
 };
 use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
@@ -89,6 +89,10 @@ thread_local! {
     static WORK: RefCell<(Vec<Line>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
+/// Inputs of whole numbers whose sums of products fit 32 bits.
+const INTEGER_INPUTS_MAX: usize = 1 << 17;
+const _: () = assert!(INTEGER_INPUTS_MAX * 127 * 127 <= i32::MAX as usize);
+
 /// What becomes of the outputs of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
@@ -125,8 +129,8 @@ impl Linear {
     /// If the system refuses the memory.
     ///
     /// # Panics
-    /// If matrices have no whole rows or different formats, biases another length, or SwiGLU
-    /// anything but two matrices of as many rows.
+    /// If matrices have no whole rows or different formats, biases another length, SwiGLU
+    /// anything but two matrices of as many rows, or [`BlockFormat::Int8`] more than 2¹⁷ inputs.
     pub fn pack(
         pool: &mut Pool,
         matrices: &[Rows<'_>],
@@ -135,6 +139,9 @@ impl Linear {
         outputs: Outputs,
         format: WeightFormat,
     ) -> std::io::Result<Self> {
+        let is_deep =
+            format == WeightFormat::Blocks(BlockFormat::Int8) && n_in > INTEGER_INPUTS_MAX;
+        assert!(!is_deep, "sums of {n_in} products of bytes need more than 32 bits");
         let n_rows: Vec<usize> = matrices.iter().map(|rows| rows.len() / n_in).collect();
         let mut order = Vec::new();
         let n_out = match outputs {
@@ -583,7 +590,7 @@ impl<F: Step> Kernel for Block<'_, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         const { assert!(F::BYTES <= STEP_BYTES, "parts of a panel have a step at least") };
-        let (n_tiles, ahead_bytes) = (self.rows.len().div_ceil(self.tile_rows), ahead_bytes());
+        let (n_tiles, ahead) = (self.rows.len().div_ceil(self.tile_rows), Ahead::here());
         const {
             assert!(WIDENED_DEPTH.is_multiple_of(F::DEPTH) || !F::WIDENS, "whole steps are widened")
         };
@@ -603,7 +610,7 @@ impl<F: Step> Kernel for Block<'_, F> {
                     true => (panel + 1, begin),
                     false => (self.panels.start, begin + depth),
                 };
-                let mut ahead =
+                let mut asked =
                     self.linear.panels.panel(next).as_ptr().wrapping_add(step_bytes(at));
                 let lines_per_tile = match n_tiles {
                     0 | 1 => 0,
@@ -614,6 +621,14 @@ impl<F: Step> Kernel for Block<'_, F> {
                     // SAFETY: the panel reaches over the depth, and there is room for a step.
                     unsafe { F::widen::<S>(panel.as_ptr(), depth, self.widened.as_mut_ptr()) };
                 }
+                // The first panel meets activations that come from farther than those of the others:
+                // each tile asks for the next one's, line by line as it goes.
+                let ahead = match i {
+                    0 if n_tiles > 1 => {
+                        Ahead { activations_bytes: 4 * self.tile_rows * self.row_words, ..ahead }
+                    }
+                    _ => ahead,
+                };
                 for first in (self.rows.clone()).step_by(self.tile_rows) {
                     let rows = self.tile_rows.min(self.rows.end - first);
                     let words = row_words(F::ACTIVATIONS, begin, S::HAS_BF16_DOT);
@@ -626,14 +641,14 @@ impl<F: Step> Kernel for Block<'_, F> {
                         c: self.sums[c..].as_mut_ptr(),
                         c_stride: PANEL,
                         accumulate: begin > 0,
-                        ahead_bytes,
+                        ahead,
                     };
                     // SAFETY: the packed rows of the tile reach over the depth, and the sums over
                     // all of its rows and columns; `dispatch` saw to the instructions.
                     unsafe {
                         for _ in 0..lines_per_tile {
-                            S::prefetch(ahead);
-                            ahead = ahead.wrapping_add(64);
+                            S::prefetch(asked);
+                            asked = asked.wrapping_add(64);
                         }
                         let spacing = |rows| Spacing { row: 1, depth: rows };
                         if widens {
@@ -650,7 +665,7 @@ impl<F: Step> Kernel for Block<'_, F> {
     }
 }
 
-impl<F> Block<'_, F> {
+impl<F: Step> Block<'_, F> {
     /// From the sums to outputs.
     ///
     /// # Safety
@@ -665,6 +680,10 @@ impl<F> Block<'_, F> {
         for (i, row) in self.rows.clone().enumerate() {
             for (j, panel) in self.panels.clone().enumerate() {
                 let sums = &mut self.sums[(j * self.rows.len() + i) * PANEL..][..PANEL];
+                if F::SUMS_ARE_INTEGERS {
+                    // SAFETY: by the caller; a panel's sums are there.
+                    unsafe { to_floats::<S>(sums) };
+                }
                 if let Some(bias) = bias.get(panel * PANEL..(panel + 1) * PANEL) {
                     sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
                 }
@@ -685,6 +704,21 @@ impl<F> Block<'_, F> {
                 // SAFETY: by the caller.
                 unsafe { deliver::<S>(sums, self.store, y) };
             }
+        }
+    }
+}
+
+/// A panel's sums of integers as floats.
+///
+/// # Safety
+/// The machine has the instructions of `S`.
+#[inline(always)]
+unsafe fn to_floats<S: Simd>(sums: &mut [f32]) {
+    for at in (0..PANEL).step_by(S::LANES) {
+        // SAFETY: panels are whole vectors.
+        unsafe {
+            let sums = sums[at..].as_mut_ptr();
+            S::store(sums, S::floats(S::integers_of_bits(S::load(sums))));
         }
     }
 }

@@ -339,6 +339,24 @@ fn the_greatest_numbers_do_not_overflow() {
     }
 }
 
+#[test]
+fn whole_numbers_are_summed_exactly() {
+    let n_in = INTEGER_INPUTS_MAX;
+    let format = WeightFormat::Blocks(BlockFormat::Int8);
+    // Sums of the greatest and the least products, and of both, which pass what f32 counts to.
+    let rows = [127.0, -127.0].map(|x| vec![x; n_in]);
+    let mixed = (0..n_in).map(|i| if i < n_in / 2 { 127.0 } else { -126.0 }).collect();
+    let weights = rows.iter().chain([&mixed]).flatten().map(|whole| whole / 127.0).collect();
+    let greatest = 127 * 127 * n_in as i64;
+    let of_mixed = 127 * (n_in / 2) as i64;
+    let wanted = [greatest, -greatest, of_mixed, -greatest, greatest, -of_mixed];
+    let matrix = Matrix::of(format, weights, n_in);
+    products_of(format, &matrix, &rows.concat(), n_in, |y, instructions| {
+        let y: Vec<i64> = y.iter().map(|&y| y as i64).collect();
+        assert_eq!(y, wanted, "with {}", instructions.name());
+    });
+}
+
 /// Calls `check` with the outputs of `x (rows, n_in)` times a matrix by each set of instructions.
 fn products_of(
     format: WeightFormat,

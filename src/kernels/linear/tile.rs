@@ -10,18 +10,31 @@ use crate::kernels::simd::{NIBBLE_GROUPS, Products, Simd};
 
 /// How far ahead of a lone tile its panel is asked for, since what a machine brings near by itself
 /// ends with a page, and is few steps ahead of the arithmetic.
-const AHEAD_BYTES: usize = 4096;
+const PANEL_AHEAD_BYTES: usize = 4096;
 
-/// [`Operands::ahead_bytes`] for this machine. Cores of Zen 3 and Zen 4 bring enough near by
-/// themselves: asked for more, the second reads q4_k slower by a quarter and the first no format
-/// faster, where one of Zen 5 gains as much (`docs/performance.md`).
-pub(in crate::kernels) fn ahead_bytes() -> usize {
-    if instructions::is_amd_until_zen_4() { 0 } else { AHEAD_BYTES }
+/// How far ahead of a tall tile its activations are asked for, where they come from the second
+/// cache, since they pass by once for each panel.
+const ACTIVATIONS_AHEAD_BYTES: usize = 384;
+
+/// How far ahead of a tile what it reads is asked for.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Ahead {
+    /// Its panel, where it is not full. At 0 the lines that are about to be read are asked for.
+    pub panel_bytes: usize,
+    /// Its activations, where it is the tallest.
+    pub activations_bytes: usize,
 }
 
-/// How far ahead of a tall tile its activations are asked for: they pass by once for each panel,
-/// and so come from the second cache.
-const ACTIVATIONS_AHEAD_BYTES: usize = 384;
+impl Ahead {
+    /// That of tiles whose activations are in the second cache, on this machine. Cores of Zen 3 and
+    /// Zen 4 bring enough of a panel near by themselves: asked for more, the second reads q4_k
+    /// slower by a quarter and the first no format faster, where one of Zen 5 gains as much
+    /// (`docs/performance.md`).
+    pub fn here() -> Self {
+        let panel_bytes = if instructions::is_amd_until_zen_4() { 0 } else { PANEL_AHEAD_BYTES };
+        Self { panel_bytes, activations_bytes: ACTIVATIONS_AHEAD_BYTES }
+    }
+}
 
 /// Rows of the tallest tile of any instruction set.
 pub(in crate::kernels) const ROWS_MAX: usize = 12;
@@ -41,9 +54,7 @@ pub(in crate::kernels) struct Operands {
     pub c_stride: usize,
     /// Add to what is there instead of overwriting it.
     pub accumulate: bool,
-    /// How far ahead of a tile that is not full its panel is asked for: [`ahead_bytes`]. At 0 the
-    /// lines that are about to be read are asked for.
-    pub ahead_bytes: usize,
+    pub ahead: Ahead,
 }
 
 /// What a step reads of a panel.
@@ -55,8 +66,7 @@ pub(in crate::kernels) struct PanelStep {
     pub column: usize,
     /// Positions of the depth.
     pub depth: usize,
-    /// As in [`Operands`].
-    pub ahead_bytes: usize,
+    pub ahead: Ahead,
 }
 
 /// How words of activations lie: `row` words between rows, `depth` words between steps.
@@ -110,6 +120,8 @@ pub(in crate::kernels) trait Step {
     /// Whether many rows of activations are better multiplied by a copy of the weights in f32, as
     /// long as pairs of bf16 are not multiplied as such.
     const WIDENS: bool = false;
+    /// Whether sums are integers, by their bits, until all of the depth has passed.
+    const SUMS_ARE_INTEGERS: bool = false;
 
     /// Whether that is so with the instructions of `S`.
     #[inline(always)]
@@ -204,7 +216,7 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
     operands: Operands,
     spacing: Spacing,
 ) {
-    let Operands { a, b, depth, c, c_stride, accumulate, ahead_bytes } = operands;
+    let Operands { a, b, depth, c, c_stride, accumulate, ahead } = operands;
     let a_step = spacing.depth * row_words(F::ACTIVATIONS, F::DEPTH, S::HAS_BF16_DOT);
     let is_tall = ROWS == const { rows_max::<S, F>() };
     let is_in_words = matches!(F::ACTIVATIONS, Activations::Floats | Activations::Bf16Pairs);
@@ -226,11 +238,11 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
             macro_rules! step {
                 ($set:literal, $depth:expr) => {
                     if is_tall && is_in_words {
-                        S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
+                        S::prefetch_nearest(a.cast::<u8>().wrapping_add(ahead.activations_bytes));
                     }
                     for (part, sums) in sums.iter_mut().enumerate().take(n_parts) {
                         let column = first + part * 2 * S::LANES;
-                        let panel = PanelStep { b, column, depth: $depth, ahead_bytes };
+                        let panel = PanelStep { b, column, depth: $depth, ahead };
                         F::step::<S, ROWS>(a, spacing, panel, &mut sums[$set % n_sets]);
                     }
                     // Beyond the end after a last step that is shorter than others, and not read.
@@ -284,7 +296,7 @@ unsafe fn ask_ahead<S: Simd, F: Step, const ROWS: usize>(
     if ROWS < const { rows_max::<S, F>() } && panel.column == 0 {
         for line in (0..n_bytes).step_by(64) {
             // SAFETY: by the caller.
-            unsafe { S::prefetch(b.wrapping_add(panel.ahead_bytes + line)) };
+            unsafe { S::prefetch(b.wrapping_add(panel.ahead.panel_bytes + line)) };
         }
     }
 }
@@ -455,35 +467,51 @@ impl<const DOT: bool> Step for Bf16<DOT> {
 }
 
 /// Sums of the products of `n_groups` groups of four positions: rows of activations in bytes,
-/// after the word at `a` that sums start from, times what `weights` gives for each group, by `add`.
+/// after the word at `a` that `start` makes the first sums of each row from, times what `weights`
+/// gives for each group, by `add`.
 ///
 /// # Safety
 /// As [`tile`] asks.
 #[inline(always)]
-unsafe fn block_sums<S: Simd, const ROWS: usize>(
+unsafe fn block_sums<S: Simd, const ROWS: usize, const UNROLLS: bool>(
     a: *const u32,
     spacing: Spacing,
     n_groups: usize,
-    start: impl Fn(*const u32) -> S::I,
+    ahead: Ahead,
+    start: impl Fn(usize, *const u32) -> [S::I; 2],
     weights: impl Fn(usize) -> [S::I; 2],
     add: impl Fn(S::I, S::I, S::I) -> S::I,
 ) -> [[S::I; 2]; ROWS] {
     // SAFETY: by the caller.
     unsafe {
         let mut sums: [[S::I; 2]; ROWS] =
-            std::array::from_fn(|row| [start(a.add(row * spacing.row)); 2]);
-        for group in 0..n_groups {
-            let a = a.add((1 + group) * spacing.depth);
-            // As in `tile`; fewer rows leave nothing to be asked for at most groups.
-            if ROWS > 8 {
-                S::prefetch_nearest(a.cast::<u8>().wrapping_add(ACTIVATIONS_AHEAD_BYTES));
-            }
-            let weights = weights(group);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let bytes = S::splat_bytes(a.add(row * spacing.row));
-                sums[0] = add(weights[0], bytes, sums[0]);
-                sums[1] = add(weights[1], bytes, sums[1]);
-            }
+            std::array::from_fn(|row| start(row, a.add(row * spacing.row)));
+        let mut group = 0;
+        // Not a closure, as in `tile`.
+        macro_rules! add_group {
+            () => {
+                let a = a.add((1 + group) * spacing.depth);
+                // As in `tile`; fewer rows leave nothing to be asked for at most groups.
+                if ROWS > 8 {
+                    S::prefetch_nearest(a.cast::<u8>().wrapping_add(ahead.activations_bytes));
+                }
+                let weights = weights(group);
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let bytes = S::splat_bytes(a.add(row * spacing.row));
+                    sums[0] = add(weights[0], bytes, sums[0]);
+                    sums[1] = add(weights[1], bytes, sums[1]);
+                }
+                group += 1;
+            };
+        }
+        while UNROLLS && ROWS > 8 && group + 4 <= n_groups {
+            add_group!();
+            add_group!();
+            add_group!();
+            add_group!();
+        }
+        while group < n_groups {
+            add_group!();
         }
         sums
     }
@@ -521,11 +549,12 @@ impl Step for Q8_0 {
             let scales = b.cast::<u16>().add(column);
             let scales = [S::load_f16(scales), S::load_f16(scales.add(S::LANES))];
             let weights = b.add(q8_0::GROUPS_AT + 4 * column);
-            let of_block = block_sums::<S, ROWS>(
+            let of_block = block_sums::<S, ROWS, false>(
                 a.add(2 * spacing.depth),
                 spacing,
                 BLOCK / 4,
-                |offset| S::start_of_offset_sums(offset),
+                panel.ahead,
+                |_, offset| [S::start_of_offset_sums(offset); 2],
                 |group| {
                     let weights = weights.add(4 * PANEL * group);
                     ask_ahead::<S, Self, ROWS>(panel, weights, 4 * PANEL);
@@ -574,11 +603,12 @@ impl Step for Q4K {
                 let a = a.add(block * spacing.depth * BYTE_BLOCK_WORDS);
                 let b = b.add(q4_k::BLOCKS_AT + block * q4_k::BLOCK_BYTES);
                 ask_ahead::<S, Self, ROWS>(panel, b, q4_k::GROUPS_AT);
-                let of_block = block_sums::<S, ROWS>(
+                let of_block = block_sums::<S, ROWS, false>(
                     a.add(2 * spacing.depth),
                     spacing,
                     NIBBLE_GROUPS,
-                    |_| S::splat_i32(0),
+                    panel.ahead,
+                    |_, _| [S::splat_i32(0); 2],
                     |group| {
                         let b = b.add(q4_k::GROUPS_AT + 4 * PANEL * (group / 2) + 4 * column);
                         let both = [S::load_bytes(b), S::load_bytes(b.add(4 * S::LANES))];
@@ -617,6 +647,7 @@ impl Step for Int8 {
     const BYTES: usize = INTEGERS / BLOCK * int8::BLOCK_BYTES;
     const DEPTH_UNIT: usize = BLOCK;
     const ACTIVATIONS: Activations = Activations::Integers;
+    const SUMS_ARE_INTEGERS: bool = true;
 
     #[inline(always)]
     unsafe fn step<S: Simd, const ROWS: usize>(
@@ -628,11 +659,15 @@ impl Step for Int8 {
         let PanelStep { b, column, depth, .. } = panel;
         // SAFETY: by the caller.
         unsafe {
-            let of_block = block_sums::<S, ROWS>(
+            let of_block = block_sums::<S, ROWS, true>(
                 a,
                 spacing,
                 depth / 4,
-                |offset| S::start_of_offset_sums(offset),
+                panel.ahead,
+                |row, offset| {
+                    let start = S::start_of_offset_sums(offset);
+                    sums[row].map(|sum| S::add_i32(S::integers_of_bits(sum), start))
+                },
                 |group| {
                     let weights = b.add(4 * (PANEL * group + column));
                     ask_ahead::<S, Self, ROWS>(panel, weights, 4 * PANEL);
@@ -641,9 +676,7 @@ impl Step for Int8 {
                 |weights, bytes, sums| S::add_offset_products(weights, bytes, sums),
             );
             for (sums, of_block) in sums.iter_mut().zip(of_block) {
-                for i in 0..2 {
-                    sums[i] = S::add(sums[i], S::floats(of_block[i]));
-                }
+                *sums = of_block.map(|sum| S::bits_of_integers(sum));
             }
         }
     }
