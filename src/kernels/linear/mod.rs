@@ -208,7 +208,7 @@ impl Linear {
     /// Activations are rounded to bf16 where weights are bf16 and the machine multiplies pairs
     /// of them, and to bytes with a scale for each 32 where weights are in blocks; those of
     /// [`BlockFormat::Int8`] must be whole numbers from −127 to 127 already. Otherwise weights are
-    /// widened to f32. Sums are f32.
+    /// widened to f32. Sums are f32, and integers of [`BlockFormat::Int8`].
     ///
     /// # Panics
     /// If a slice does not have the length that follows from the other, or this machine does not
