@@ -345,10 +345,13 @@ fn whole_numbers_are_summed_exactly() {
     let format = WeightFormat::Blocks(BlockFormat::Int8);
     // Sums of the greatest and the least products, and of both, which pass what f32 counts to.
     let rows = [127.0, -127.0].map(|x| vec![x; n_in]);
-    let mixed = (0..n_in).map(|i| if i < n_in / 2 { 127.0 } else { -126.0 }).collect();
+    let mut mixed: Vec<f32> =
+        (0..n_in).map(|i| if i < n_in / 2 { 127.0 } else { -126.0 }).collect();
+    // Odd, while f32 would count in twos on the way.
+    mixed[0] = 126.0;
     let weights = rows.iter().chain([&mixed]).flatten().map(|whole| whole / 127.0).collect();
     let greatest = 127 * 127 * n_in as i64;
-    let of_mixed = 127 * (n_in / 2) as i64;
+    let of_mixed = 127 * (n_in / 2 - 1) as i64;
     let wanted = [greatest, -greatest, of_mixed, -greatest, greatest, -of_mixed];
     let matrix = Matrix::of(format, weights, n_in);
     products_of(format, &matrix, &rows.concat(), n_in, |y, instructions| {
