@@ -110,7 +110,7 @@ fn lone_rows(format: WeightFormat, n_out: usize) -> Fallible<()> {
 fn products(arm: Arm, extent: usize) -> Fallible<()> {
     let Arm { format, operands, instructions, target } = arm;
     let (mut x, mut w) = (vec![0.0; extent * extent], vec![0.0; extent * extent]);
-    let mut y = Buffer::new(extent * extent / 2)?;
+    let mut y = Buffer::new((extent * extent).div_ceil(2))?;
     for (seed, matrix) in [(1, &mut x), (2, &mut w)] {
         memory::fill_parallel(matrix, |index| match format {
             WeightFormat::Blocks(BlockFormat::Int8) => {
@@ -135,7 +135,7 @@ fn products(arm: Arm, extent: usize) -> Fallible<()> {
     let mut packed = Scratch::default();
     linear.pack_activations(instructions, &mut pool, &mut packed, &x);
     let mut product = || {
-        let y = y.as_f32_mut_slice();
+        let y = &mut y.as_f32_mut_slice()[..extent * extent];
         linear.multiply_packed(instructions, &mut pool, &packed, y, Store::Overwrite);
     };
     let mut limit = || {

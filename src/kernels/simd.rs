@@ -84,10 +84,11 @@ pub(super) trait Simd: Copy {
     unsafe fn whole_nibble_sums(sums: Self::I) -> Self::I;
     /// Integers as floats, rounded to nearest.
     unsafe fn floats(integers: Self::I) -> Self::V;
-    /// The same bits, where sums of integers stand for a while as floats do.
+    /// The same bits, to be kept where sums of floats are kept and not calculated with.
     unsafe fn bits_of_integers(integers: Self::I) -> Self::V;
     /// What [`Simd::bits_of_integers`] was made from.
     unsafe fn integers_of_bits(bits: Self::V) -> Self::I;
+    /// Wraps where it overflows.
     unsafe fn add_i32(a: Self::I, b: Self::I) -> Self::I;
 }
 

@@ -25,8 +25,8 @@ type Outcome = Result<(), String>;
 /// A core's steps per second are far below this; beyond it, ratios would leave what files can hold.
 const MAX_STEPS_PER_S: f64 = 1e15;
 
-/// The largest product that a probe could have run: its factors must fit some memory.
-const MAX_GEMM_SIZE: u32 = 1 << 20;
+/// The largest product that a probe could have run: its entries are numbered in 32 bits.
+const MAX_GEMM_SIZE: u32 = 1 << 15;
 
 /// Whether everything in a file is what this build derives, or is to be held against definitions
 /// alone.

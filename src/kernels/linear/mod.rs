@@ -89,7 +89,7 @@ thread_local! {
     static WORK: RefCell<(Vec<Line>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
-/// Inputs of whole numbers whose sums of products fit 32 bits.
+/// The most inputs of whole numbers whose sums of products fit 32 bits.
 const INTEGER_INPUTS_MAX: usize = 1 << 17;
 const _: () = assert!(INTEGER_INPUTS_MAX * 127 * 127 <= i32::MAX as usize);
 
@@ -622,7 +622,7 @@ impl<F: Step> Kernel for Block<'_, F> {
                     unsafe { F::widen::<S>(panel.as_ptr(), depth, self.widened.as_mut_ptr()) };
                 }
                 // The first panel meets activations that come from farther than those of the others:
-                // each tile asks for the next one's, line by line as it goes.
+                // each tile asks for most lines of the next one's as it goes.
                 let ahead = match i {
                     0 if n_tiles > 1 => {
                         Ahead { activations_bytes: 4 * self.tile_rows * self.row_words, ..ahead }
@@ -711,7 +711,7 @@ impl<F: Step> Block<'_, F> {
 /// A panel's sums of integers as floats.
 ///
 /// # Safety
-/// The machine has the instructions of `S`.
+/// The machine has the instructions of `S`; the sums are those of a panel.
 #[inline(always)]
 unsafe fn to_floats<S: Simd>(sums: &mut [f32]) {
     for at in (0..PANEL).step_by(S::LANES) {

@@ -353,8 +353,11 @@ fn whole_numbers_are_summed_exactly() {
     let greatest = 127 * 127 * n_in as i64;
     let of_mixed = 127 * (n_in / 2 - 1) as i64;
     let wanted = [greatest, -greatest, of_mixed, -greatest, greatest, -of_mixed];
+    // More rows than a tile, so that sums wait in memory between steps.
+    let n_pairs = ROWS_MAX;
+    let (wanted, x) = (wanted.repeat(n_pairs), rows.concat().repeat(n_pairs));
     let matrix = Matrix::of(format, weights, n_in);
-    products_of(format, &matrix, &rows.concat(), n_in, |y, instructions| {
+    products_of(format, &matrix, &x, n_in, |y, instructions| {
         let y: Vec<i64> = y.iter().map(|&y| y as i64).collect();
         assert_eq!(y, wanted, "with {}", instructions.name());
     });

@@ -21,7 +21,7 @@ const ACTIVATIONS_AHEAD_BYTES: usize = 384;
 pub(in crate::kernels) struct Ahead {
     /// Its panel, where it is not full. At 0 the lines that are about to be read are asked for.
     pub panel_bytes: usize,
-    /// Its activations, where it is the tallest.
+    /// Its activations, where it has many rows.
     pub activations_bytes: usize,
 }
 
@@ -220,6 +220,8 @@ pub(in crate::kernels) unsafe fn tile<S: Simd, F: Step, const ROWS: usize>(
     let a_step = spacing.depth * row_words(F::ACTIVATIONS, F::DEPTH, S::HAS_BF16_DOT);
     let is_tall = ROWS == const { rows_max::<S, F>() };
     let is_in_words = matches!(F::ACTIVATIONS, Activations::Floats | Activations::Bf16Pairs);
+    // Sets are added to each other as floats.
+    const { assert!(!F::SUMS_ARE_INTEGERS || n_sets::<S, F>(ROWS) == 1) };
     let (n_parts, n_sets) = const { (n_parts::<S, F>(ROWS), n_sets::<S, F>(ROWS)) };
     for first in (0..PANEL).step_by(n_parts * 2 * S::LANES) {
         // SAFETY: by the caller; columns end with the panel.
@@ -468,12 +470,13 @@ impl<const DOT: bool> Step for Bf16<DOT> {
 
 /// Sums of the products of `n_groups` groups of four positions: rows of activations in bytes,
 /// after the word at `a` that `start` makes the first sums of each row from, times what `weights`
-/// gives for each group, by `add`.
+/// gives for each group, by `add`. `UNROLLED` takes four groups at a time where there are many: of
+/// more than a hundred single ones a processor does not foresee the end.
 ///
 /// # Safety
 /// As [`tile`] asks.
 #[inline(always)]
-unsafe fn block_sums<S: Simd, const ROWS: usize, const UNROLLS: bool>(
+unsafe fn block_sums<S: Simd, const ROWS: usize, const UNROLLED: bool>(
     a: *const u32,
     spacing: Spacing,
     n_groups: usize,
@@ -504,7 +507,7 @@ unsafe fn block_sums<S: Simd, const ROWS: usize, const UNROLLS: bool>(
                 group += 1;
             };
         }
-        while UNROLLS && ROWS > 8 && group + 4 <= n_groups {
+        while UNROLLED && ROWS > 8 && group + 4 <= n_groups {
             add_group!();
             add_group!();
             add_group!();
