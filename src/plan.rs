@@ -112,6 +112,29 @@ pub struct Resources {
     pub last_level_cache: Option<Bytes>,
     /// Compute capability of an NVIDIA device.
     pub capability: Option<(u32, u32)>,
+    /// What the processor is expected to do, if products are to be measured on it.
+    pub processor: Option<Processor>,
+}
+
+/// What a processor is expected to do, to choose the size of its products by.
+#[derive(Clone, Copy, Debug)]
+pub struct Processor {
+    /// Its cores.
+    pub n_cores: u32,
+    /// Operations of a core in a cycle, at most, by the kernel that multiplies a format.
+    pub flops_per_cycle: fn(Operands) -> u32,
+}
+
+impl Processor {
+    /// Of a core that computes; it is known of few machines, and decides the size of products
+    /// alone.
+    const CLOCK_HZ: f64 = 3e9;
+
+    /// What `n_threads` are expected to do in a second at most.
+    fn flops_per_s(&self, operands: Operands, n_threads: u32) -> f64 {
+        let per_core = f64::from((self.flops_per_cycle)(operands)) * Self::CLOCK_HZ;
+        per_core * f64::from(n_threads.min(self.n_cores))
+    }
 }
 
 /// A case of a plan, with the model it runs.
@@ -130,6 +153,8 @@ pub struct PlannedCase {
 pub struct PlannedProbe {
     /// The probe.
     pub probe: Probe,
+    /// How large it is: the same for all that share a [holder](ProbeKind::holder).
+    pub sizes: ProbeSizes,
     /// Why it cannot be run here, if so.
     pub skip: Option<String>,
 }
@@ -143,8 +168,6 @@ pub struct Plan {
     pub cases: Vec<PlannedCase>,
     /// The probes: each product once for its format and threads, each walk once for its threads.
     pub probes: Vec<PlannedProbe>,
-    /// How large probes are.
-    pub probe_sizes: ProbeSizes,
     /// Whether there is memory for what all probes hold at once, so that it is kept from round to
     /// round.
     pub keeps_probes: bool,
@@ -203,8 +226,7 @@ impl Plan {
             }
             false => Vec::new(),
         };
-        let sizes = probe_sizes(settings.device, resources);
-        Self::from_parts(models, cases, (probes, sizes), settings, resources.free_memory)
+        Self::from_parts(models, cases, probes, settings, resources.free_memory)
     }
 
     /// A plan of probes alone: of those that the device has, or of the ones named in `only` where
@@ -233,8 +255,7 @@ impl Plan {
         }
         kinds.retain(|kind| only.is_empty() || only.contains(&kind.kind_name()));
         let probes = probes(&kinds, n_threads, settings.device, resources);
-        let sizes = probe_sizes(settings.device, resources);
-        Self::from_parts(vec![], vec![], (probes, sizes), settings, resources.free_memory)
+        Self::from_parts(vec![], vec![], probes, settings, resources.free_memory)
     }
 
     /// A plan of models, cases and probes that belong together. Cases and probes that do not fit
@@ -245,7 +266,7 @@ impl Plan {
     pub fn from_parts(
         models: Vec<ModelSpec>,
         mut cases: Vec<PlannedCase>,
-        (mut probes, probe_sizes): (Vec<PlannedProbe>, ProbeSizes),
+        mut probes: Vec<PlannedProbe>,
         settings: Settings,
         free_memory: Option<Bytes>,
     ) -> Result<Self> {
@@ -259,7 +280,7 @@ impl Plan {
         // any number of threads.
         let (mut seen, mut largest, mut all) = (HashSet::new(), Bytes(0), Bytes(0));
         for planned in probes.iter_mut().filter(|planned| planned.skip.is_none()) {
-            let needed = probe_sizes.memory(&planned.probe);
+            let needed = planned.sizes.memory(&planned.probe);
             if let Some(left) = left.filter(|left| needed > *left) {
                 planned.skip = Some(format!("needs {needed} of memory, and {left} is left"));
                 continue;
@@ -271,16 +292,7 @@ impl Plan {
         }
         let keeps_probes = left.is_none_or(|left| all <= left);
         let memory = MemoryNeed { probes: if keeps_probes { all } else { largest }, ..memory };
-        Ok(Self {
-            models,
-            cases,
-            probes,
-            probe_sizes,
-            keeps_probes,
-            settings,
-            memory,
-            cache_positions,
-        })
+        Ok(Self { models, cases, probes, keeps_probes, settings, memory, cache_positions })
     }
 
     /// Positions of the one KV cache that serves `planned` and every case of the same model,
@@ -366,12 +378,26 @@ fn probes(
     device: DeviceSpec,
     resources: Resources,
 ) -> Vec<PlannedProbe> {
+    let sizes = probe_sizes(device, resources);
+    // Products of a format are of one size, so that different numbers of threads can be compared.
+    let most_threads = n_threads.iter().copied().max().unwrap_or(1);
+    let sizes_of = |kind| match (kind, resources.processor) {
+        (ProbeKind::Gemm { operands }, Some(processor)) => {
+            let flops_per_s = processor.flops_per_s(operands, most_threads);
+            sizes.with_product_for(flops_per_s, resources.free_memory)
+        }
+        _ => sizes,
+    };
     let mut seen = HashSet::new();
     n_threads
         .iter()
         .flat_map(|&n_threads| kinds.iter().map(move |&kind| Probe { kind, device, n_threads }))
         .filter(|probe| seen.insert(*probe))
-        .map(|probe| PlannedProbe { probe, skip: probe.obstacle(resources.capability) })
+        .map(|probe| PlannedProbe {
+            probe,
+            sizes: sizes_of(probe.kind),
+            skip: probe.obstacle(resources.capability),
+        })
         .collect()
 }
 
@@ -771,12 +797,38 @@ mod tests {
         };
         let plan = of(None);
         // Two products and one working set, on however many threads.
-        let (product, set) = (Bytes(2048 * 2048 * 4 * 5), plan.probe_sizes.working_set);
+        let (product, set) = (Bytes(2048 * 2048 * 4 * 5), plan.probes[2].sizes.working_set);
         assert!(plan.keeps_probes && plan.memory.probes == product + product + set);
         assert!(of(Some(plan.memory.probes)).keeps_probes);
         let tight = of(Some(Bytes(plan.memory.probes.0 - 1)));
         assert!(!tight.keeps_probes && tight.memory.probes == set);
         assert!(tight.probes.iter().all(|planned| planned.skip.is_none()));
+    }
+
+    #[test]
+    fn products_are_of_one_size_for_any_number_of_threads() {
+        let flops_per_cycle = |operands| match operands {
+            Operands::Int8 => 256,
+            _ => 64,
+        };
+        let sizes = |n_cores, n_threads: &[u32]| -> Vec<(Operands, u32)> {
+            let processor = Some(Processor { n_cores, flops_per_cycle });
+            let resources = Resources { processor, ..free(Some(Bytes(64 << 30))) };
+            let operands = [Operands::F32, Operands::Int8];
+            let only = [ProbeName::Gemm];
+            let plan = Plan::of_probes(&operands, &only, n_threads, settings(), resources);
+            let size = |planned: &PlannedProbe| match planned.probe.kind {
+                ProbeKind::Gemm { operands } => (operands, planned.sizes.gemm_size),
+                kind => panic!("{kind:?} was not asked for"),
+            };
+            plan.unwrap().probes.iter().map(size).collect()
+        };
+        let (f32, int8) = (Operands::F32, Operands::Int8);
+        assert_eq!(sizes(2, &[1]), [(f32, 2048), (int8, 2048)]);
+        assert_eq!(sizes(2, &[1, 2]), [(f32, 2048), (int8, 4096), (f32, 2048), (int8, 4096)]);
+        assert_eq!(sizes(16, &[16]), [(f32, 4096), (int8, 8192)]);
+        // More threads than cores do not more.
+        assert_eq!(sizes(2, &[16]), [(f32, 2048), (int8, 4096)]);
     }
 
     #[test]
@@ -845,12 +897,13 @@ mod tests {
             free_memory: Some(Bytes(70 << 30)),
             last_level_cache: Some(Bytes(50 << 20)),
             capability: Some((8, 0)),
+            processor: None,
         };
         let axes = Axes { ceilings: true, ..axes("tiny") };
         let plan = Plan::new(axes, cuda, resources).unwrap();
         let ids: Vec<String> = plan.probes.iter().map(|p| p.probe.id()).collect();
         assert_eq!(ids[..2], ["gemm/f32/cuda:0/t2", "memory_read/cuda:0/t2"]);
-        assert_eq!((ids.len(), plan.probe_sizes.gemm_size), (4, 8192));
+        assert_eq!((ids.len(), plan.probes[0].sizes.gemm_size), (4, 8192));
         assert!(plan.probes.iter().all(|planned| planned.skip.is_none()));
         // Transfers are no ceilings of cases; and what a generation lacks is skipped.
         let operands = Operands::of_device(cuda.device);

@@ -208,9 +208,22 @@ pub struct ProbeSizes {
 /// next through another.
 pub const N_BUFFERS: usize = 4;
 
-/// Rows and columns of the factors on a processor: large enough that packing is lost in the
-/// arithmetic, small enough to take a fraction of a second on one slow core.
+/// Rows and columns of the factors on a processor of which nothing is known: small enough to take a
+/// fraction of a second on one slow core.
 const GEMM_SIZE: u32 = 2048;
+
+/// What they can be on a processor where a pass of that is expected to be short: the larger, the
+/// less of it goes to writing the result and to waiting for the last thread.
+const LARGE_GEMM_SIZES: [u32; 2] = [8192, 4096];
+
+/// What a pass of a larger product is expected to take at most.
+const LARGE_GEMM_S: f64 = 0.1;
+
+/// The part of the free memory that a larger product may hold.
+const LARGE_GEMM_PART: u64 = 16;
+
+/// What is taken to be free where that is not known.
+const UNKNOWN_FREE: u64 = 16 << 30;
 
 /// The same on a device, and where it has little memory: a product of 8192 takes 1.4 ms at 800
 /// TFLOP/s, a hundred times what it takes to launch it and to learn that it is done.
@@ -237,7 +250,7 @@ impl ProbeSizes {
     /// 8 GiB and never less than four times its cache, so that a pass takes a millisecond or two.
     pub fn for_device(cache: Option<Bytes>, free: Option<Bytes>) -> Self {
         const GIB: u64 = 1 << 30;
-        let free = free.map_or(16 * GIB, |free| free.0);
+        let free = free.map_or(UNKNOWN_FREE, |free| free.0);
         let least = cache.map_or(GIB, |cache| cache.0.saturating_mul(CACHE_MULTIPLE));
         let gemm_size = DEVICE_GEMM_SIZES.into_iter().find(|(least, _)| free >= *least);
         Self {
@@ -263,6 +276,19 @@ impl ProbeSizes {
         Self { gemm_size: GEMM_SIZE, working_set: whole_steps(words), transfer: TRANSFER }
     }
 
+    /// With a product that fits a processor which is expected to do `flops_per_s` at most and has
+    /// `free` memory.
+    #[must_use]
+    pub fn with_product_for(self, flops_per_s: f64, free: Option<Bytes>) -> Self {
+        let free = free.map_or(UNKNOWN_FREE, |free| free.0);
+        let fits = |size: &u32| {
+            2.0 * f64::from(*size).powi(3) <= flops_per_s * LARGE_GEMM_S
+                && product_memory(*size).0 <= free / LARGE_GEMM_PART
+        };
+        let large = LARGE_GEMM_SIZES.into_iter().find(fits);
+        Self { gemm_size: large.unwrap_or(self.gemm_size), ..self }
+    }
+
     /// What one pass of a probe does.
     pub fn work(&self, probe: &Probe) -> ProbeWork {
         let n = u64::from(self.gemm_size);
@@ -283,15 +309,17 @@ impl ProbeSizes {
     /// Memory that a probe holds on its device.
     pub fn memory(&self, probe: &Probe) -> Bytes {
         match (probe.kind, probe.device) {
-            // Both factors, the result, and their packed panels.
-            (ProbeKind::Gemm { .. }, DeviceSpec::Cpu) => {
-                Bytes(u64::from(self.gemm_size).pow(2) * 4 * 5)
-            }
+            (ProbeKind::Gemm { .. }, DeviceSpec::Cpu) => product_memory(self.gemm_size),
             (ProbeKind::Gemm { .. }, DeviceSpec::Cuda { .. }) => self.work(probe).bytes + WORKSPACE,
             (ProbeKind::Memory { .. }, _) => self.working_set,
             (ProbeKind::Transfer { .. }, _) => self.transfer,
         }
     }
+}
+
+/// What a product on the processor holds: both factors, the result, and their packed panels.
+fn product_memory(size: u32) -> Bytes {
+    Bytes(u64::from(size).pow(2) * 4 * 5)
 }
 
 /// Whether a kernel's stores go past the caches; those of any other leave lines there that have
@@ -398,6 +426,23 @@ mod tests {
         assert!(old.contains("cuda:1") && old.contains("8.6"), "{old}");
         assert_eq!(of(Operands::Tf32, cuda, Some((8, 0))), None);
         assert_eq!(of(Operands::Tf32, cpu, None).unwrap(), "there is no product of tf32 on cpu");
+    }
+
+    #[test]
+    fn products_grow_with_what_the_processor_can_do() {
+        let of = |flops_per_s: f64, free_gib: Option<u64>| {
+            let free = free_gib.map(|gib| Bytes(gib << 30));
+            ProbeSizes::for_cache(None).with_product_for(flops_per_s, free).gemm_size
+        };
+        // 137 and 1100 billion operations, in a tenth of a second.
+        for (flops_per_s, size) in [(0.0, 2048), (1.3e12, 2048), (1.4e12, 4096), (10e12, 4096)] {
+            assert_eq!(of(flops_per_s, Some(64)), size, "{flops_per_s}");
+        }
+        assert_eq!(
+            (of(12e12, Some(64)), of(12e12, Some(16)), of(12e12, Some(4))),
+            (8192, 4096, 2048)
+        );
+        assert_eq!((of(12e12, None), of(f64::INFINITY, Some(0))), (4096, 2048));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::probe::{Probe, ProbeKind, ProbeSizes};
 use crate::result::file::*;
 use crate::result::latency::Series;
 use crate::result::sha256_of;
+use crate::units::Bytes;
 
 /// What a case that has not been tried says.
 const NOT_YET: &str = "the run ended before its turn";
@@ -136,6 +137,13 @@ pub fn ceiling_file(probe: &Probe, sizes: &ProbeSizes) -> CeilingFile {
         claims: None,
         warnings: Vec::new(),
     }
+}
+
+/// How large the probe of a ceiling is; sizes that are not its own are 0.
+pub fn probe_sizes(ceiling: &CeilingFile) -> ProbeSizes {
+    let touched = ceiling.working_set_bytes.unwrap_or(Bytes(0));
+    let gemm_size = ceiling.gemm_size.unwrap_or(0);
+    ProbeSizes { gemm_size, working_set: touched, transfer: touched }
 }
 
 /// The probe that a ceiling came from.

@@ -31,7 +31,7 @@ mod warnings;
 
 pub use convert::{
     BUILTIN, axes_file, case_file, case_of, ceiling_file, check_file, is_not_yet, latency_files,
-    placement_of, plan_file, probe_of, round_file, settings_of, warm_up_file,
+    placement_of, plan_file, probe_of, probe_sizes, round_file, settings_of, warm_up_file,
 };
 pub use derive::interval as median_interval;
 pub use environment::{

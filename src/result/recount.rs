@@ -13,12 +13,11 @@ use serde_json::Value;
 use crate::case::DeviceSpec;
 use crate::measure::Metric;
 use crate::model::DecoderConfig;
-use crate::probe::{ProbeKind, ProbeSizes};
+use crate::probe::ProbeKind;
 use crate::result::file::*;
 use crate::result::format::FORMAT_VERSION;
 use crate::result::latency::Series;
 use crate::result::{claims, convert, derive, sha256_of};
-use crate::units::Bytes;
 
 type Outcome = Result<(), String>;
 
@@ -81,18 +80,12 @@ fn check_probe_work(ceiling: &CeilingFile) -> Outcome {
     {
         return Err("its sizes are not those of its probe".into());
     }
-    let touched = ceiling.working_set_bytes.unwrap_or(Bytes(0));
-    let sizes = ProbeSizes {
-        gemm_size: ceiling.gemm_size.unwrap_or(0),
-        working_set: touched,
-        transfer: touched,
-    };
     // Before 1.3 no probe ran on a device, and what a product there would have written was another
     // size.
     if ceiling.rounds.is_empty() && probe.device != DeviceSpec::Cpu {
         return Ok(());
     }
-    let work = sizes.work(&probe);
+    let work = convert::probe_sizes(ceiling).work(&probe);
     match (work.flops, work.bytes) == (ceiling.flops, ceiling.bytes) {
         true => Ok(()),
         false => Err("its work is not that of its size".into()),

@@ -95,7 +95,7 @@ impl ItemState {
 pub fn items(plan: &Plan, file: Option<&ResultFile>) -> Vec<ItemState> {
     let probes = plan.probes.iter().enumerate().map(|(i, planned)| {
         let (id, n_threads) = (planned.probe.id(), planned.probe.n_threads);
-        let work = plan.probe_sizes.work(&planned.probe);
+        let work = planned.sizes.work(&planned.probe);
         let counted = match planned.probe.kind {
             ProbeKind::Gemm { .. } => (UnitFile::FlopsPerS, work.flops.0),
             ProbeKind::Memory { .. } | ProbeKind::Transfer { .. } => {

@@ -1,5 +1,6 @@
 //! A run with its journal: begun, or taken up again where it was cut off.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -11,7 +12,6 @@ use crate::measure::{self, Clock as _, MonotonicClock, OffsetClock};
 use crate::model::ModelSpec;
 use crate::model::weights::Weights;
 use crate::plan::{MAX_THREADS, Plan, PlannedCase, PlannedProbe};
-use crate::probe::{ProbeKind, ProbeSizes};
 use crate::result::file::{EnvironmentFile, OutcomeFile, ResultFile, RunEnd, RunFile};
 use crate::result::{self, Assembly, Entry, FORMAT_VERSION, Journal, Record};
 use crate::runner::gpu::gpu_file;
@@ -58,7 +58,7 @@ pub(super) fn unmeasured(
         case
     });
     let ceilings = plan.probes.iter().map(|planned| {
-        let mut ceiling = result::ceiling_file(&planned.probe, &plan.probe_sizes);
+        let mut ceiling = result::ceiling_file(&planned.probe, &planned.sizes);
         ceiling.outcome = skipped(&planned.skip, ceiling.outcome);
         ceiling
     });
@@ -264,11 +264,18 @@ fn plan_of(assembly: &Assembly, cannot: &dyn Fn(String) -> Error) -> Result<Plan
             skip: skip(&case.id, &case.outcome, case.rounds.len()),
         });
     }
-    let mut probes = Vec::new();
+    let (mut probes, mut sizes_held) = (Vec::new(), HashMap::new());
     for ceiling in &file.ceilings {
         let probe = result::probe_of(ceiling).map_err(cannot)?;
+        let sizes = result::probe_sizes(ceiling);
+        if *sizes_held.entry(probe.kind.holder()).or_insert(sizes) != sizes {
+            return Err(cannot(format!(
+                "ceiling {} is not as large as another of its kind",
+                ceiling.id
+            )));
+        }
         let skip = skip(&ceiling.id, &ceiling.outcome, ceiling.rounds.len());
-        probes.push(PlannedProbe { probe, skip });
+        probes.push(PlannedProbe { probe, sizes, skip });
     }
     let n_threads = |planned: &PlannedProbe| planned.probe.n_threads;
     let of_cases = cases.iter().map(|planned| planned.case.n_threads);
@@ -276,13 +283,11 @@ fn plan_of(assembly: &Assembly, cannot: &dyn Fn(String) -> Error) -> Result<Plan
     if let Some(n) = all_threads.find(|n| *n == 0 || *n > MAX_THREADS) {
         return Err(cannot(format!("{n} threads cannot be asked for")));
     }
-    let sizes = probe_sizes(file);
     let settings = result::settings_of(&file.plan).map_err(cannot)?;
     let free_memory = match Device::open(settings.device)?.free_bytes() {
         None => result::available_memory(),
         Some(free) => Some(Bytes(free)),
     };
-    let probes = (probes, sizes);
     let planned =
         Plan::from_parts(models.clone(), cases.clone(), probes.clone(), settings, free_memory);
     match planned {
@@ -297,25 +302,5 @@ fn plan_of(assembly: &Assembly, cannot: &dyn Fn(String) -> Error) -> Result<Plan
             Plan::from_parts(models, cases, probes, settings, None)
         }
         planned => planned,
-    }
-}
-
-/// The sizes with which a file's probes ran.
-fn probe_sizes(file: &ResultFile) -> ProbeSizes {
-    let default = ProbeSizes::for_cache(None);
-    let gemm_size = file.ceilings.iter().find_map(|c| c.gemm_size).unwrap_or(default.gemm_size);
-    let touched = |is_its: fn(ProbeKind) -> bool| -> Option<Bytes> {
-        let mut ceilings = file.ceilings.iter();
-        ceilings.find_map(|c| {
-            let kind = result::probe_of(c).ok()?.kind;
-            c.working_set_bytes.filter(|_| is_its(kind))
-        })
-    };
-    let working_set = touched(|kind| matches!(kind, ProbeKind::Memory { .. }));
-    let transfer = touched(|kind| matches!(kind, ProbeKind::Transfer { .. }));
-    ProbeSizes {
-        gemm_size,
-        working_set: working_set.unwrap_or(default.working_set),
-        transfer: transfer.unwrap_or(default.transfer),
     }
 }

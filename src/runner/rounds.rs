@@ -10,8 +10,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernels::{Pool, Threads};
 use crate::measure::{self, Clock, Limits, PassTimes, Recorder, Round, WarmUp, Workload};
-use crate::plan::{Plan, WeightSet};
-use crate::probe::ProbeKind;
+use crate::plan::{Plan, PlannedProbe, WeightSet};
 use crate::result::file::{ConditionsFile, OutcomeFile, RunEnd};
 use crate::result::{self, Record};
 use crate::runner::budget::{Budget, RoundCost};
@@ -207,13 +206,14 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         probe_idx: usize,
         round_idx: u32,
     ) -> Result<(Turn, String)> {
-        let kind = self.plan.probes[probe_idx].probe.kind;
+        let planned = &self.plan.probes[probe_idx];
+        let kind = planned.probe.kind;
         if !self.plan.keeps_probes {
             self.probes.keep_only(&[kind]);
         }
         // Out of `self` while it runs: timing needs the rest of it.
         let mut probes = std::mem::take(&mut self.probes);
-        let turn = self.probe_round(&mut probes, idx, kind, round_idx);
+        let turn = self.probe_round(&mut probes, idx, planned, round_idx);
         if turn.is_err() {
             // What failed may have left anything behind; the others go on with theirs.
             let kinds = self.plan.probes.iter().map(|planned| planned.probe.kind);
@@ -228,11 +228,12 @@ impl<'a, C: Clock + Sync> Run<'a, C> {
         &mut self,
         probes: &mut Probes,
         idx: usize,
-        kind: ProbeKind,
+        planned: &PlannedProbe,
         round_idx: u32,
     ) -> Result<(Turn, String)> {
-        let (seed, sizes) = (self.plan.settings.seed, self.plan.probe_sizes);
-        let (mut workload, kernel, is_new) = probes.workload(&self.device, kind, sizes, seed)?;
+        let (kind, seed) = (planned.probe.kind, self.plan.settings.seed);
+        let (mut workload, kernel, is_new) =
+            probes.workload(&self.device, kind, planned.sizes, seed)?;
         if is_new && self.items[idx].warmed_up {
             // The warm-up was on memory that is gone; the first pass over this one is slow.
             let once = Limits { min_ns: 0, min_passes: 1, ..self.plan.settings.probe_round() };

@@ -82,6 +82,14 @@ fn run_stepping(plan: &Plan, interrupt_at: Option<usize>) -> (ResultFile, Vec<St
     (result, rounds)
 }
 
+/// Probes that take no time.
+fn make_small(plan: &mut Plan) {
+    for planned in &mut plan.probes {
+        planned.sizes.gemm_size = 96;
+        planned.sizes.working_set = crate::units::Bytes(4 * 6 * 8 * 1000);
+    }
+}
+
 fn n_rounds(result: &ResultFile) -> Vec<usize> {
     result.cases.iter().map(|case| case.rounds.len()).collect()
 }
@@ -241,8 +249,7 @@ fn probes_take_turns_with_cases_and_prove_what_they_did() {
         ceilings: true,
     };
     let mut plan = Plan::new(axes, plan.settings, Resources::default()).unwrap();
-    plan.probe_sizes.gemm_size = 96;
-    plan.probe_sizes.working_set = crate::units::Bytes(4 * 6 * 8 * 1000);
+    make_small(&mut plan);
     let (result, rounds) = run_stepping(&plan, None);
     assert_eq!(rounds.len(), 2 * (5 + 2));
     assert_eq!(result.ceilings.len(), 5);
@@ -266,8 +273,7 @@ fn probes_that_memory_does_not_hold_at_once_are_made_anew_for_each_round() {
         let mut plan = Plan::of_probes(&operands, &[], &[1, 2], two, Resources::default()).unwrap();
         assert!(plan.keeps_probes);
         plan.keeps_probes = keeps_probes;
-        plan.probe_sizes.gemm_size = 96;
-        plan.probe_sizes.working_set = crate::units::Bytes(4 * 6 * 8 * 1000);
+        make_small(&mut plan);
         let (result, rounds) = run_stepping(&plan, None);
         assert_eq!(rounds.len(), 2 * 10);
         result

@@ -50,29 +50,26 @@ impl GemmProbe {
             (0..(size * size) as u64).into_par_iter().map(|i| number(operands, stream, i)).collect()
         };
         let (x, w): (Vec<f32>, Vec<f32>) = (factor("gemm.x"), factor("gemm.w"));
-        let pack = |rows, format| {
+        let format = format_of(operands).ok_or_else(|| Error::BadValue {
+            flag: "--dtype",
+            value: operands.to_string(),
+            problem: "the processor has no product of it".into(),
+        })?;
+        let pack = |rows| {
             Pool::with_current(|pool| {
                 Linear::pack(pool, &[rows], None, size, Outputs::Stacked, format)
             })
         };
         let linear = match operands {
-            Operands::F32 => pack(Rows::F32(&w), WeightFormat::Float(FloatFormat::F32)),
             Operands::F16 => {
                 let halves: Vec<f16> = w.par_iter().map(|&w| f16::from_f32(w)).collect();
-                pack(Rows::F16(&halves), WeightFormat::Float(FloatFormat::F16))
+                pack(Rows::F16(&halves))
             }
             Operands::BF16 => {
                 let halves: Vec<bf16> = w.par_iter().map(|&w| bf16::from_f32(w)).collect();
-                pack(Rows::Bf16(&halves), WeightFormat::Float(FloatFormat::Bf16))
+                pack(Rows::Bf16(&halves))
             }
-            Operands::Int8 => pack(Rows::F32(&w), WeightFormat::Blocks(BlockFormat::Int8)),
-            Operands::Tf32 | Operands::Fp8E4M3 => {
-                return Err(Error::BadValue {
-                    flag: "--dtype",
-                    value: operands.to_string(),
-                    problem: "the processor has no product of it".into(),
-                });
-            }
+            _ => pack(Rows::F32(&w)),
         };
         let linear = linear.map_err(Error::engine("allocating a matrix product"))?;
         let (instructions, mut packed) = (Instructions::detect(), Scratch::default());
@@ -161,6 +158,23 @@ impl GemmProbe {
             .map(|row| row.iter().zip(vector).map(|(&m, v)| f64::from(m) * v).sum())
             .collect()
     }
+}
+
+/// How the processor holds weights of a number format; absent where it has no product of it.
+fn format_of(operands: Operands) -> Option<WeightFormat> {
+    match operands {
+        Operands::F32 => Some(WeightFormat::Float(FloatFormat::F32)),
+        Operands::F16 => Some(WeightFormat::Float(FloatFormat::F16)),
+        Operands::BF16 => Some(WeightFormat::Float(FloatFormat::Bf16)),
+        Operands::Int8 => Some(WeightFormat::Blocks(BlockFormat::Int8)),
+        Operands::Tf32 | Operands::Fp8E4M3 => None,
+    }
+}
+
+/// Operations of a core in a cycle, at most, by the kernel that multiplies a number format here; 0
+/// where there is none.
+pub fn flops_per_cycle(operands: Operands) -> u32 {
+    format_of(operands).map_or(0, |format| format.flops_per_cycle(Instructions::detect()))
 }
 
 /// Number `i` of a random factor, which the format has without rounding.

@@ -11,7 +11,7 @@ mod memory;
 mod tokens;
 
 pub use cuda::DeviceProbes;
-pub use gemm::GemmProbe;
+pub use gemm::{GemmProbe, flops_per_cycle};
 pub use inference::{Expected, Inference, Session, last_logits};
 pub use memory::{MemoryProbe, ProbeMemory};
 pub use tokens::TokenStream;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use benchinf::case::{DeviceSpec, Operands};
+use benchinf::probe::{Probe, ProbeKind, ProbeSizes};
 use benchinf::result::{self, Verdict};
 
 use crate::{Sandbox, repository};
@@ -387,9 +389,19 @@ fn what_cannot_be_resumed_is_refused_in_plain_words() {
     says(&sandbox, "--resume j.json", 2, "nothing was recorded in it");
     write(b"{\"entry\":{},\"sha256\":\"\"}\n");
     says(&sandbox, "--resume j.json", 2, "line 1: it was changed");
-    // Another machine, in a journal that is whole.
     let text = String::from_utf8(journal[..=first_line].to_vec()).unwrap();
     let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    // Two products that would be one, in a journal that is whole.
+    let sized = |(n_threads, gemm_size)| {
+        let kind = ProbeKind::Gemm { operands: Operands::F32 };
+        let sizes = ProbeSizes { gemm_size, ..ProbeSizes::for_cache(None) };
+        result::ceiling_file(&Probe { kind, device: DeviceSpec::Cpu, n_threads }, &sizes)
+    };
+    let ceilings = [(1, 2048), (2, 4096)].map(sized);
+    line["entry"]["record"]["file"]["ceilings"] = serde_json::to_value(ceilings).unwrap();
+    write(result::journal_line("", &line["entry"]).0.as_bytes());
+    says(&sandbox, "--resume j.json", 2, "ceiling gemm/f32/cpu/t2 is not as large as another");
+    // Another machine.
     line["entry"]["record"]["file"]["environment"]["cpu"]["model"] = "other".into();
     write(result::journal_line("", &line["entry"]).0.as_bytes());
     says(&sandbox, "--resume j.json", 2, "environment.cpu.model differs");

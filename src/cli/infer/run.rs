@@ -13,9 +13,10 @@ use crate::error::{Error, Result};
 use crate::kernels::Instructions;
 use crate::model::ModelSpec;
 use crate::model::weights::Weights;
-use crate::plan::{Axes, Plan, PlannedCase, Resources, Settings};
+use crate::plan::{Axes, Plan, PlannedCase, Processor, Resources, Settings};
 use crate::result::{self, Destination};
 use crate::units::Bytes;
+use crate::workload;
 
 pub(in crate::cli) fn run(args: RunArgs) -> Result<ExitCode> {
     if let Some(path) = &args.resume {
@@ -137,11 +138,16 @@ pub(super) fn resources(device: &Device) -> Resources {
             free_memory: result::available_memory(),
             last_level_cache: result::last_level_cache(),
             capability: None,
+            processor: Some(Processor {
+                n_cores: result::physical_cores(),
+                flops_per_cycle: workload::flops_per_cycle,
+            }),
         },
         (Some(free), cache) => Resources {
             free_memory: Some(Bytes(free)),
             last_level_cache: cache.map(Bytes),
             capability: device.capability(),
+            processor: None,
         },
     }
 }

@@ -186,12 +186,7 @@ impl Linear {
 
     /// The part of an instruction set that products of these weights use.
     pub fn instructions(&self, of: Instructions) -> Instructions {
-        match (self.panels.format, of) {
-            (WeightFormat::Float(FloatFormat::Bf16), Instructions::Avx512Bf16) => of,
-            (WeightFormat::Blocks(_), Instructions::Avx512Bf16) => Instructions::Avx512Vnni,
-            (WeightFormat::Blocks(_), _) => of,
-            (WeightFormat::Float(_), _) => of.of_floats(),
-        }
+        self.panels.format.instructions(of)
     }
 
     /// Row `output` of stacked matrices, as floats.

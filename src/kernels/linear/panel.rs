@@ -11,6 +11,7 @@
 use half::{bf16, f16};
 
 use super::blocks::BlockFormat;
+use crate::kernels::Instructions;
 use crate::kernels::chunks::Chunks;
 use crate::kernels::memory::Buffer;
 use crate::kernels::pool::{Pool, Team};
@@ -45,6 +46,36 @@ impl WeightFormat {
             Self::Float(format) => format.panel_bytes(n_in),
             Self::Blocks(format) => format.panel_bytes(n_in),
         }
+    }
+
+    /// The part of an instruction set that products of such weights use.
+    pub fn instructions(self, of: Instructions) -> Instructions {
+        match (self, of) {
+            (Self::Float(FloatFormat::Bf16), Instructions::Avx512Bf16) => of,
+            (Self::Blocks(_), Instructions::Avx512Bf16) => Instructions::Avx512Vnni,
+            (Self::Blocks(_), _) => of,
+            (Self::Float(_), _) => of.of_floats(),
+        }
+    }
+
+    /// Operations of a core in a cycle by products with `instructions`, at most: two of them at
+    /// once, each of one multiply-accumulate for a lane of 32 bits or of several.
+    pub fn flops_per_cycle(self, instructions: Instructions) -> u32 {
+        let used = self.instructions(instructions);
+        let lanes = match used {
+            Instructions::Avx512Bf16 | Instructions::Avx512Vnni | Instructions::Avx512 => 16,
+            Instructions::Avx2 => 8,
+            Instructions::Portable => 1,
+        };
+        let products = match (self, used) {
+            (_, Instructions::Portable) => 1,
+            (Self::Float(FloatFormat::Bf16), Instructions::Avx512Bf16) => 2,
+            (Self::Float(_), _) => 1,
+            (Self::Blocks(_), Instructions::Avx512Vnni) => 4,
+            // Four in two instructions and more.
+            (Self::Blocks(_), _) => 2,
+        };
+        2 * 2 * lanes * products
     }
 }
 

@@ -7,6 +7,18 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernels::drawn::drawn;
 
+#[test]
+fn operations_of_a_cycle_by_hand() {
+    let of = |format: WeightFormat| {
+        Instructions::ALL.map(|instructions| format.flops_per_cycle(instructions))
+    };
+    // Best set first: two units, two operations, 16 lanes, and pairs or quadruples in each.
+    assert_eq!(of(WeightFormat::Float(FloatFormat::F32)), [64, 64, 64, 32, 4]);
+    assert_eq!(of(WeightFormat::Float(FloatFormat::F16)), [64, 64, 64, 32, 4]);
+    assert_eq!(of(WeightFormat::Float(FloatFormat::Bf16)), [128, 64, 64, 32, 4]);
+    assert_eq!(of(WeightFormat::Blocks(BlockFormat::Int8)), [256, 256, 128, 64, 4]);
+}
+
 /// A matrix as products take it, and what its numbers are in the format wanted.
 struct Matrix {
     numbers: Numbers,
