@@ -90,7 +90,7 @@ pub(super) fn complete(file: &mut ResultFile) {
         ceiling.rate = rate(ceiling);
         ceiling.rating = ceiling.dtype.as_ref().and_then(|dtype| {
             let axes = (ceiling.device.as_str(), dtype, ceiling.n_threads);
-            rating::of(&file.environment.cpu, axes, ceiling.flops, &ceiling.rounds)
+            rating::of(&file.environment, axes, ceiling.flops, &ceiling.rounds)
         });
         ceiling.claims = claims::of_ceiling(ceiling, &context);
         ceiling.warnings = warnings::of_rounds(&ceiling.rounds, planned_rounds, &context);
@@ -100,9 +100,8 @@ pub(super) fn complete(file: &mut ResultFile) {
     }
     for case in &mut file.cases {
         case.throughput = throughput(case);
-        let cpu = &file.environment.cpu;
         let caches = context.caches_of(&case.axes.device);
-        case.roofline = roofline::of_case(case, &file.ceilings, caches, cpu);
+        case.roofline = roofline::of_case(case, &file.ceilings, caches, &file.environment);
         case.claims = claims::of_case(case, &context);
         case.warnings = warnings::of_rounds(&case.rounds, planned_rounds, &context);
         case.warnings.extend(case.warm_up.as_ref().and_then(warnings::of_warm_up));

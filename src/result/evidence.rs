@@ -151,7 +151,7 @@ pub struct CeilingFile {
     pub check: Option<CheckFile>,
     /// What it reached; absent without rounds.
     pub rate: Option<RateFile>,
-    /// What the processor is rated for; absent for memory, and without rounds.
+    /// What the device is rated for; absent for memory, and without rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rating: Option<RatingFile>,
     /// What that proves.
@@ -202,15 +202,16 @@ pub enum BoundFile {
     Memory,
 }
 
-/// What a processor is rated for: more it cannot do, so a figure above that is invalid.
+/// What a device is rated for: more it cannot do, so a figure above that is invalid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "status")]
 pub enum RatingFile {
     /// Cores × operations per cycle × frequency.
     Known {
-        /// Cores that compute.
+        /// Cores that compute; multiprocessors of a GPU.
         n_cores: u32,
-        /// Operations of one core in one cycle, by its widest multiply-add instructions.
+        /// Operations of one core in one cycle, by its widest multiply-add instructions, or by
+        /// its tensor cores.
         flops_per_cycle: u32,
         /// The highest frequency, boost included.
         frequency_hz: u64,
@@ -245,7 +246,7 @@ pub struct RooflineFile {
     pub bound: Option<BoundFile>,
     /// The larger share, or the only one. Above 1 the ceiling is under-measured.
     pub ceiling_share: Option<f64>,
-    /// What the processor is rated for, in the case's format and on its threads.
+    /// What the device is rated for, in the case's format and on its threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rating: Option<RatingFile>,
     /// All that in a sentence.

@@ -12,7 +12,7 @@ pub(super) fn of_case(
     case: &CaseFile,
     ceilings: &[CeilingFile],
     caches: Option<Caches>,
-    cpu: &CpuFile,
+    environment: &EnvironmentFile,
 ) -> Option<RooflineFile> {
     let flops_per_s = stats::median(&rates(case.work.flops.0, &case.rounds))?;
     let bytes_per_s = stats::median(&rates(case.work.bytes_min.0, &case.rounds))?;
@@ -45,8 +45,8 @@ pub(super) fn of_case(
         _ => None,
     };
     let shares: Vec<f64> = [compute_share, memory_share].into_iter().flatten().collect();
-    let rating =
-        rating::of(cpu, (&axes.device, &axes.dtype, axes.n_threads), case.work.flops, &case.rounds);
+    let rated = (axes.device.as_str(), &axes.dtype, axes.n_threads);
+    let rating = rating::of(environment, rated, case.work.flops, &case.rounds);
     let mut roofline = RooflineFile {
         flops_per_s,
         bytes_per_s,
@@ -168,8 +168,7 @@ mod tests {
             ceiling.rate = ceiling.rate.take().zip(best).map(|(rate, best)| best_of(rate, best));
         }
         let caches = Caches { last_level_bytes: cache, all_bytes: cache };
-        let cpu = &file.environment.cpu;
-        of_case(&file.cases[0], &file.ceilings, Some(caches), cpu).unwrap()
+        of_case(&file.cases[0], &file.ceilings, Some(caches), &file.environment).unwrap()
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(super) fn of_roofline(roofline: &RooflineFile) -> Option<WarningFile> {
     Some(Warning::CeilingUnderMeasured { share }.file())
 }
 
-/// A figure above what the processor is rated for.
+/// A figure above what the device is rated for.
 pub(super) fn of_rating(rating: Option<&RatingFile>) -> Option<WarningFile> {
     match rating? {
         RatingFile::Known { share, .. } if *share > 1.0 => {
@@ -218,7 +218,7 @@ impl Warning {
             }
             Warning::AboveRating { share } => {
                 format!(
-                    "INVALID: the fastest pass is at {} of what the processor is rated for",
+                    "INVALID: the fastest pass is at {} of what the device is rated for",
                     percent(share)
                 )
             }
@@ -373,7 +373,7 @@ impl WarningKindFile {
                 "do not trust the share: measure the ceilings alone with `benchinf probe`",
             ),
             Self::AboveRating => (
-                "the fastest pass is above what the processor can do at most by its rating",
+                "the fastest pass is above what the device can do at most by its rating",
                 "it cannot be right, and nothing is claimed from it",
                 "do not use the figure: suspect the count of operations, the format, sparsity, or a \
                  clock that was read before the work was done",
