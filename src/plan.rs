@@ -112,6 +112,8 @@ pub struct Resources {
     pub last_level_cache: Option<Bytes>,
     /// Compute capability of an NVIDIA device.
     pub capability: Option<(u32, u32)>,
+    /// NVIDIA devices that there are.
+    pub n_devices: u32,
     /// What the processor is expected to do, if products are to be measured on it.
     pub processor: Option<Processor>,
 }
@@ -245,6 +247,7 @@ impl Plan {
         let mut kinds: Vec<ProbeKind> = ceilings(operands.iter().copied()).collect();
         if settings.device != DeviceSpec::Cpu {
             kinds.extend(Direction::ALL.map(|direction| ProbeKind::Transfer { direction }));
+            kinds.push(ProbeKind::PeerTransfer);
         }
         if let Some(name) = only.iter().find(|name| kinds.iter().all(|k| k.kind_name() != **name)) {
             return Err(Error::BadValue {
@@ -276,8 +279,8 @@ impl Plan {
         let cache_positions = cache_positions(&cases);
         let (memory, _) = memory_need(&models, &cases, &cache_positions);
         let left = free_memory.map(|free| Bytes(free.0.saturating_sub(memory.total().0)));
-        // One product of each format, one working set for all walks, and one for all transfers, on
-        // any number of threads.
+        // One product of each format, one working set for all walks, and one for all transfers
+        // between host and device, on any number of threads.
         let (mut seen, mut largest, mut all) = (HashSet::new(), Bytes(0), Bytes(0));
         for planned in probes.iter_mut().filter(|planned| planned.skip.is_none()) {
             let needed = planned.sizes.memory(&planned.probe);
@@ -396,7 +399,7 @@ fn probes(
         .map(|probe| PlannedProbe {
             probe,
             sizes: sizes_of(probe.kind),
-            skip: probe.obstacle(resources.capability),
+            skip: probe.obstacle(resources.capability, resources.n_devices),
         })
         .collect()
 }
@@ -897,6 +900,7 @@ mod tests {
             free_memory: Some(Bytes(70 << 30)),
             last_level_cache: Some(Bytes(50 << 20)),
             capability: Some((8, 0)),
+            n_devices: 1,
             processor: None,
         };
         let axes = Axes { ceilings: true, ..axes("tiny") };
@@ -908,10 +912,10 @@ mod tests {
         // Transfers are no ceilings of cases; and what a generation lacks is skipped.
         let operands = Operands::of_device(cuda.device);
         let plan = Plan::of_probes(&operands, &[], &[1], cuda, resources).unwrap();
-        assert_eq!(plan.probes.len(), 6 + 3 + 3);
+        assert_eq!(plan.probes.len(), 6 + 3 + 4);
         let skipped: Vec<String> =
             plan.probes.iter().filter(|p| p.skip.is_some()).map(|p| p.probe.id()).collect();
-        assert_eq!(skipped, ["gemm/fp8_e4m3/cuda:0/t1"]);
+        assert_eq!(skipped, ["gemm/fp8_e4m3/cuda:0/t1", "transfer_device_to_device/cuda:0/t1"]);
         assert!(plan.keeps_probes);
     }
 }

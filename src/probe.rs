@@ -25,6 +25,8 @@ pub enum ProbeKind {
         /// Which way.
         direction: Direction,
     },
+    /// Copies from a device to the next one, without the host where they can.
+    PeerTransfer,
 }
 
 /// Which way a transfer goes.
@@ -69,11 +71,13 @@ pub enum ProbeName {
     Memory(Access),
     /// Copies between host and device.
     Transfer(Direction),
+    /// Copies from one device to the next.
+    PeerTransfer,
 }
 
 impl ProbeName {
     /// Every kind with its name in files, tables and options.
-    pub const NAMES: [(&str, ProbeName); 7] = [
+    pub const NAMES: [(&str, ProbeName); 8] = [
         ("gemm", ProbeName::Gemm),
         ("memory_read", ProbeName::Memory(Access::Read)),
         ("memory_copy", ProbeName::Memory(Access::Copy)),
@@ -81,6 +85,7 @@ impl ProbeName {
         ("transfer_host_to_device", ProbeName::Transfer(Direction::HostToDevice)),
         ("transfer_device_to_host", ProbeName::Transfer(Direction::DeviceToHost)),
         ("transfer_bidirectional", ProbeName::Transfer(Direction::Bidirectional)),
+        ("transfer_device_to_device", ProbeName::PeerTransfer),
     ];
 }
 
@@ -105,6 +110,7 @@ impl ProbeKind {
             ProbeKind::Gemm { .. } => ProbeName::Gemm,
             ProbeKind::Memory { access } => ProbeName::Memory(access),
             ProbeKind::Transfer { direction } => ProbeName::Transfer(direction),
+            ProbeKind::PeerTransfer => ProbeName::PeerTransfer,
         }
     }
 
@@ -120,14 +126,16 @@ impl ProbeKind {
             (ProbeName::Gemm, Some(operands)) => Some(ProbeKind::Gemm { operands }),
             (ProbeName::Memory(access), None) => Some(ProbeKind::Memory { access }),
             (ProbeName::Transfer(direction), None) => Some(ProbeKind::Transfer { direction }),
+            (ProbeName::PeerTransfer, None) => Some(ProbeKind::PeerTransfer),
             _ => None,
         }
     }
 
-    /// What holds the same memory as this probe: all walks share theirs, and all transfers.
+    /// What holds the same memory as this probe: all walks share theirs, and all transfers between
+    /// host and device.
     pub fn holder(self) -> Self {
         match self {
-            ProbeKind::Gemm { .. } => self,
+            ProbeKind::Gemm { .. } | ProbeKind::PeerTransfer => self,
             ProbeKind::Memory { .. } => ProbeKind::Memory { access: Access::Read },
             ProbeKind::Transfer { .. } => {
                 ProbeKind::Transfer { direction: Direction::Bidirectional }
@@ -153,15 +161,15 @@ impl Probe {
         let Probe { kind, device, n_threads } = self;
         match kind {
             ProbeKind::Gemm { operands } => format!("gemm/{operands}/{device}/t{n_threads}"),
-            ProbeKind::Memory { .. } | ProbeKind::Transfer { .. } => {
+            ProbeKind::Memory { .. } | ProbeKind::Transfer { .. } | ProbeKind::PeerTransfer => {
                 format!("{}/{device}/t{n_threads}", kind.name())
             }
         }
     }
 
     /// Why there is none on that device, if so. `capability` is the compute capability of one that
-    /// is not the processor, if it is known.
-    pub fn obstacle(&self, capability: Option<(u32, u32)>) -> Option<String> {
+    /// is not the processor, if it is known, and `n_devices` how many of its kind there are.
+    pub fn obstacle(&self, capability: Option<(u32, u32)>, n_devices: u32) -> Option<String> {
         match self.kind {
             ProbeKind::Gemm { operands } if !operands.is_multiplied_on(self.device) => {
                 Some(format!("there is no product of {operands} on {}", self.device))
@@ -173,8 +181,13 @@ impl Probe {
                     self.device
                 ))
             }
-            ProbeKind::Transfer { .. } if self.device == DeviceSpec::Cpu => {
+            ProbeKind::Transfer { .. } | ProbeKind::PeerTransfer
+                if self.device == DeviceSpec::Cpu =>
+            {
                 Some("the processor has no memory apart from the host's".into())
+            }
+            ProbeKind::PeerTransfer if n_devices < 2 => {
+                Some("there is no other device to copy to".into())
             }
             _ => None,
         }
@@ -302,7 +315,9 @@ impl ProbeSizes {
                 ProbeWork { flops: Flops(self.working_set.0 / 12 * 2), bytes: self.working_set }
             }
             ProbeKind::Memory { .. } => ProbeWork { flops: Flops(0), bytes: self.working_set },
-            ProbeKind::Transfer { .. } => ProbeWork { flops: Flops(0), bytes: self.transfer },
+            ProbeKind::Transfer { .. } | ProbeKind::PeerTransfer => {
+                ProbeWork { flops: Flops(0), bytes: self.transfer }
+            }
         }
     }
 
@@ -312,7 +327,7 @@ impl ProbeSizes {
             (ProbeKind::Gemm { .. }, DeviceSpec::Cpu) => product_memory(self.gemm_size),
             (ProbeKind::Gemm { .. }, DeviceSpec::Cuda { .. }) => self.work(probe).bytes + WORKSPACE,
             (ProbeKind::Memory { .. }, _) => self.working_set,
-            (ProbeKind::Transfer { .. }, _) => self.transfer,
+            (ProbeKind::Transfer { .. } | ProbeKind::PeerTransfer, _) => self.transfer,
         }
     }
 }
@@ -350,6 +365,7 @@ mod tests {
             ProbeKind::Memory { access: Access::Copy },
             ProbeKind::Memory { access: Access::Triad },
             ProbeKind::Transfer { direction: Direction::Bidirectional },
+            ProbeKind::PeerTransfer,
         ];
         let ids = kinds.map(|kind| Probe { kind, device: DeviceSpec::Cpu, n_threads: 2 }.id());
         assert_eq!(
@@ -360,13 +376,16 @@ mod tests {
                 "memory_read/cpu/t2",
                 "memory_copy/cpu/t2",
                 "memory_triad/cpu/t2",
-                "transfer_bidirectional/cpu/t2"
+                "transfer_bidirectional/cpu/t2",
+                "transfer_device_to_device/cpu/t2"
             ]
         );
         for kind in kinds {
             let operands = match kind {
                 ProbeKind::Gemm { operands } => Some(operands),
-                ProbeKind::Memory { .. } | ProbeKind::Transfer { .. } => None,
+                ProbeKind::Memory { .. } | ProbeKind::Transfer { .. } | ProbeKind::PeerTransfer => {
+                    None
+                }
             };
             assert_eq!(ProbeKind::from_name(kind.name(), operands), Some(kind));
         }
@@ -413,7 +432,7 @@ mod tests {
     fn what_a_device_lacks_has_a_reason() {
         let of = |operands, device, capability| {
             let kind = ProbeKind::Gemm { operands };
-            Probe { kind, device, n_threads: 1 }.obstacle(capability)
+            Probe { kind, device, n_threads: 1 }.obstacle(capability, 1)
         };
         let (cpu, cuda) = (DeviceSpec::Cpu, DeviceSpec::Cuda { ordinal: 1 });
         for (_, operands) in Operands::NAMES {
@@ -426,6 +445,13 @@ mod tests {
         assert!(old.contains("cuda:1") && old.contains("8.6"), "{old}");
         assert_eq!(of(Operands::Tf32, cuda, Some((8, 0))), None);
         assert_eq!(of(Operands::Tf32, cpu, None).unwrap(), "there is no product of tf32 on cpu");
+        let transfer = ProbeKind::Transfer { direction: Direction::HostToDevice };
+        for kind in [transfer, ProbeKind::PeerTransfer] {
+            let of =
+                |device, n_devices| Probe { kind, device, n_threads: 1 }.obstacle(None, n_devices);
+            assert!(of(cpu, 2).is_some() && of(cuda, 2).is_none());
+            assert_eq!(of(cuda, 1).is_some(), kind == ProbeKind::PeerTransfer);
+        }
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl Gpu {
         (self.told.capability.major, self.told.capability.minor)
     }
 
+    /// Devices that the driver shows.
+    pub fn n_devices(&self) -> u32 {
+        self.told.n_devices
+    }
+
     /// Memory that was free when it was opened, in bytes.
     pub fn free_bytes(&self) -> u64 {
         self.free_bytes

@@ -33,6 +33,11 @@ impl Gpu {
         match *self {}
     }
 
+    /// Devices that the driver shows.
+    pub fn n_devices(&self) -> u32 {
+        match *self {}
+    }
+
     /// Memory that was free when it was opened, in bytes.
     pub fn free_bytes(&self) -> u64 {
         match *self {}

@@ -76,6 +76,11 @@ impl Device {
         self.gpu.as_ref().map(Gpu::capability)
     }
 
+    /// Devices of its kind that there are; none where it is the processor.
+    pub fn n_devices(&self) -> u32 {
+        self.gpu.as_ref().map_or(0, Gpu::n_devices)
+    }
+
     /// Returns when everything submitted so far is done.
     ///
     /// # Errors

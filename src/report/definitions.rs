@@ -536,6 +536,11 @@ pub(super) const COLUMNS: &[Definition] = &[
         "a probe: copies between pinned memory of the host and a device; no memory bandwidth, and it proves \
          nothing",
     ),
+    column(
+        &["transfer_device_to_device"],
+        "a probe: copies from the device to the next one; cuda_peer_direct where they reach each other's \
+         memory, else cuda_peer_through_host; no memory bandwidth, and it proves nothing",
+    ),
     column(&["tf32"], "a product of f32 factors of which a device takes 19 bits"),
     column(&["fp8_e4m3"], "a product of factors of 8 bits: 4 of exponent, 3 of mantissa"),
     column(&["gemm"], "a probe: a product of two square matrices, 2 x M x N x K operations"),

@@ -179,6 +179,7 @@ fn crosses_the_link(probe: &ProbeFile) -> bool {
         ProbeFile::TransferHostToDevice
             | ProbeFile::TransferDeviceToHost
             | ProbeFile::TransferBidirectional
+            | ProbeFile::TransferDeviceToDevice
     )
 }
 

@@ -114,7 +114,7 @@ pub fn ceiling_file(probe: &Probe, sizes: &ProbeSizes) -> CeilingFile {
     let (dtype, gemm_size, working_set_bytes) = match probe.kind {
         ProbeKind::Gemm { operands } => (Some(operands.into()), Some(sizes.gemm_size), None),
         ProbeKind::Memory { .. } => (None, None, Some(sizes.working_set)),
-        ProbeKind::Transfer { .. } => (None, None, Some(sizes.transfer)),
+        ProbeKind::Transfer { .. } | ProbeKind::PeerTransfer => (None, None, Some(sizes.transfer)),
     };
     CeilingFile {
         id: probe.id(),

@@ -110,6 +110,8 @@ names! {
         TransferDeviceToHost = "transfer_device_to_host",
         /// Both at once, half of the bytes each way.
         TransferBidirectional = "transfer_bidirectional",
+        /// From the device to the next one.
+        TransferDeviceToDevice = "transfer_device_to_device",
     }
 }
 
@@ -254,6 +256,7 @@ impl From<ProbeKind> for ProbeFile {
             ProbeKind::Transfer { direction: Direction::Bidirectional } => {
                 Self::TransferBidirectional
             }
+            ProbeKind::PeerTransfer => Self::TransferDeviceToDevice,
         }
     }
 }
@@ -304,7 +307,7 @@ mod tests {
         let memory = Access::ALL.map(|access| ProbeKind::Memory { access });
         let transfers = Direction::ALL.map(|direction| ProbeKind::Transfer { direction });
         let gemm = [ProbeKind::Gemm { operands: Operands::F16 }];
-        for kind in [&memory[..], &transfers, &gemm].concat() {
+        for kind in [&memory[..], &transfers, &gemm, &[ProbeKind::PeerTransfer]].concat() {
             assert_eq!(ProbeFile::from(kind).as_str(), kind.name());
         }
         let read = |text: &str| serde_json::from_str::<UnitFile>(text).unwrap();

@@ -98,7 +98,7 @@ pub fn items(plan: &Plan, file: Option<&ResultFile>) -> Vec<ItemState> {
         let work = planned.sizes.work(&planned.probe);
         let counted = match planned.probe.kind {
             ProbeKind::Gemm { .. } => (UnitFile::FlopsPerS, work.flops.0),
-            ProbeKind::Memory { .. } | ProbeKind::Transfer { .. } => {
+            ProbeKind::Memory { .. } | ProbeKind::Transfer { .. } | ProbeKind::PeerTransfer => {
                 (UnitFile::BytesPerS, work.bytes.0)
             }
         };

@@ -64,7 +64,9 @@ impl Probes {
                 let kernel = probe.kernel();
                 Ok((Box::new(probe), kernel, is_new))
             }
-            ProbeKind::Transfer { .. } => panic!("the plan has no transfers for a processor"),
+            ProbeKind::Transfer { .. } | ProbeKind::PeerTransfer => {
+                panic!("the plan has no transfers for a processor")
+            }
         }
     }
 

@@ -182,7 +182,8 @@ pub(in crate::cli) struct ProbeArgs {
     pub(in crate::cli) dtype: Vec<Operands>,
 
     /// These probes alone: gemm, memory_read, memory_copy, memory_triad, and on a device of its own
-    /// transfer_host_to_device, transfer_device_to_host, transfer_bidirectional [default: all].
+    /// transfer_host_to_device, transfer_device_to_host, transfer_bidirectional, and where there are
+    /// two transfer_device_to_device [default: all].
     #[arg(long, value_name = "PROBE", value_delimiter = ',')]
     pub(in crate::cli) only: Vec<ProbeName>,
 

@@ -138,6 +138,7 @@ pub(super) fn resources(device: &Device) -> Resources {
             free_memory: result::available_memory(),
             last_level_cache: result::last_level_cache(),
             capability: None,
+            n_devices: 0,
             processor: Some(Processor {
                 n_cores: result::physical_cores(),
                 flops_per_cycle: workload::flops_per_cycle,
@@ -147,6 +148,7 @@ pub(super) fn resources(device: &Device) -> Resources {
             free_memory: Some(Bytes(free)),
             last_level_cache: cache.map(Bytes),
             capability: device.capability(),
+            n_devices: device.n_devices(),
             processor: None,
         },
     }

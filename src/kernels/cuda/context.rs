@@ -239,12 +239,13 @@ impl Context {
         if launch.grid.contains(&0) {
             return Ok(());
         }
+        // Looking a function up needs the device, too.
+        self.stream.context().bind_to_thread().map_err(Error::engine(LAUNCHING))?;
         let function = self.function(launch.variant, launch.name)?;
         let mut values = launch.arguments.clone();
         let mut arguments: Vec<*mut c_void> =
             values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
         let [x, y, z] = launch.grid;
-        self.stream.context().bind_to_thread().map_err(Error::engine(LAUNCHING))?;
         // SAFETY: the function lives as long as its module, which this keeps. Values are in the
         // order and of the kinds that the kernel takes, and memory is as large as it says
         // (`operations.rs`, held against the sources by tests); it lives until the launch is given

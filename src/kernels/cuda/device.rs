@@ -23,6 +23,8 @@ pub struct DriverFacts {
     pub pci_bus_id: String,
     /// Its generation.
     pub capability: Version,
+    /// Devices that the driver shows, this one among them.
+    pub n_devices: u32,
     /// Multiprocessors.
     pub n_multiprocessors: u32,
     /// Level 2 cache.
@@ -111,6 +113,7 @@ fn read(device: &CudaDevice) -> Result<DriverFacts, DriverError> {
         uuid: context.uuid()?.bytes.map(|byte| byte as u8),
         pci_bus_id: pci_bus_id(context.cu_device())?,
         capability: Version { major: major as u32, minor: minor as u32 },
+        n_devices: u32::try_from(result::device::get_count()?).unwrap_or(1),
         n_multiprocessors: number(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         l2_bytes: number(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.into(),
         memory_bytes: context.total_mem()? as u64,

@@ -9,6 +9,7 @@ mod emulator;
 mod launch;
 mod matmul;
 mod operations;
+mod peer;
 mod probes;
 mod program;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use driver::{Obstacle, Version, check};
 pub use launch::{Launch, Span};
 pub use matmul::Matmul;
 pub use operations::*;
+pub use peer::{PeerLink, PeerRoute};
 pub use probes::*;
 pub use program::{HeadShape, Source, Variant, compile};
 pub use transfer::Link;

@@ -3,6 +3,7 @@
 
 mod gemm;
 mod memory;
+mod peer;
 mod transfer;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use crate::model::random::Stream;
 use crate::probe::{ProbeKind, ProbeSizes};
 use gemm::DeviceGemm;
 use memory::{DeviceWalk, WalkMemory};
+use peer::{PeerMemory, PeerTransfer};
 use transfer::{DeviceTransfer, TransferMemory};
 
 /// Words that are looked at after a pass; each is a copy of its own.
@@ -30,8 +32,10 @@ pub struct DeviceProbes {
     products: HashMap<Operands, DeviceGemm>,
     /// What all walks share.
     memory: Option<WalkMemory>,
-    /// What all transfers share.
+    /// What all transfers between host and device share.
     transfers: Option<TransferMemory>,
+    /// What is copied to the next device.
+    peer: Option<PeerMemory>,
 }
 
 impl DeviceProbes {
@@ -41,7 +45,13 @@ impl DeviceProbes {
     /// [`crate::Error::Engine`] with what the driver says.
     pub fn new(device: &Device) -> Result<Option<Self>> {
         let Some(context) = Context::of(device.engine())? else { return Ok(None) };
-        Ok(Some(Self { context, products: HashMap::new(), memory: None, transfers: None }))
+        Ok(Some(Self {
+            context,
+            products: HashMap::new(),
+            memory: None,
+            transfers: None,
+            peer: None,
+        }))
     }
 
     /// The probe for a round of `kind`, the name of its kernel, and whether its memory is new.
@@ -74,6 +84,15 @@ impl DeviceProbes {
                 let walk = DeviceWalk::new(context, memory, access, seed)?;
                 Ok((Box::new(walk), "cuda", is_new))
             }
+            ProbeKind::PeerTransfer => {
+                let is_new = self.peer.is_none();
+                if is_new {
+                    self.peer = Some(PeerMemory::new(context, sizes.transfer, seed)?);
+                }
+                let memory = self.peer.as_mut().expect("it was just put there");
+                let kernel = memory.kernel();
+                Ok((Box::new(PeerTransfer::new(context, memory, seed)), kernel, is_new))
+            }
             ProbeKind::Transfer { direction } => {
                 let is_new = self.transfers.is_none();
                 if is_new {
@@ -95,10 +114,48 @@ impl DeviceProbes {
         if !kinds.iter().any(|kind| matches!(kind, ProbeKind::Transfer { .. })) {
             self.transfers = None;
         }
+        if !kinds.contains(&ProbeKind::PeerTransfer) {
+            self.peer = None;
+        }
     }
 }
 
 /// Word `index` of what [`crate::kernels::cuda::draw_words`] draws: two f32 between 1 and 2.
 fn word(stream: Stream, index: usize) -> u64 {
     stream.bits(index as u64) & 0x007f_ffff_007f_ffff | 0x3f80_0000_3f80_0000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::DeviceSpec;
+    use crate::probe::{Direction, Probe};
+    use crate::units::Bytes;
+
+    /// A transfer that copies nothing is found out, and one that copies is not.
+    #[test]
+    fn transfers_are_checked() {
+        let spec = DeviceSpec::Cuda { ordinal: 0 };
+        let Some((device, _turn)) = Device::for_test(spec) else { return };
+        let mut probes = DeviceProbes::new(&device).unwrap().unwrap();
+        let sizes = ProbeSizes { transfer: Bytes(1 << 20), ..ProbeSizes::for_device(None, None) };
+        let transfers = Direction::ALL.map(|direction| ProbeKind::Transfer { direction });
+        for kind in [&transfers[..], &[ProbeKind::PeerTransfer]].concat() {
+            let probe = Probe { kind, device: spec, n_threads: 1 };
+            if let Some(obstacle) = probe.obstacle(device.capability(), device.n_devices()) {
+                use std::io::Write;
+                let _ = writeln!(std::io::stderr(), "skipped {}: {obstacle}", probe.id());
+                continue;
+            }
+            let (mut transfer, kernel, _) = probes.workload(kind, sizes, 1).unwrap();
+            assert!(kernel.starts_with("cuda"), "{kernel}");
+            for copies in [false, true, false, true] {
+                transfer.reset().unwrap();
+                if copies {
+                    transfer.iterate().unwrap();
+                }
+                assert_eq!(transfer.check().unwrap().passed().is_ok(), copies, "{}", probe.id());
+            }
+        }
+    }
 }
