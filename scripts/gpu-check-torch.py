@@ -151,6 +151,11 @@ def product(dtype, size, device):
     return lambda: torch.matmul(a, b.t())
 
 
+def said(error):
+    """An error in a line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
 def gemm(wanted, path, end_s):
     """The fastest of several products of each format."""
     device, rates = wanted["device"], {}
@@ -173,8 +178,9 @@ def gemm(wanted, path, end_s):
                 if i >= 3:
                     best_s = min(best_s, time.perf_counter() - begin_s)
             rates[dtype] = 2 * size**3 / best_s
-        except (RuntimeError, AttributeError, TypeError, NotImplementedError) as error:
-            print(f"{dtype}: {str(error).splitlines()[0]}")
+        except Exception as error:
+            # One that this version or device lacks, say: the others go on.
+            print(f"{dtype}: {said(error)}")
         pathlib.Path(path).write_text(json.dumps(rates))
 
 
@@ -198,8 +204,7 @@ def main():
             print(f"{case['id']}: out of memory")
         except Exception as error:
             # Of a compiler, say: the other cases go on.
-            first = (str(error).splitlines() or [""])[0]
-            print(f"{case['id']}: {type(error).__name__}: {first}")
+            print(f"{case['id']}: {said(error)}")
         # At once, so that what is cut off later costs itself alone.
         pathlib.Path(path).write_text(json.dumps(rates))
         if device.startswith("cuda"):

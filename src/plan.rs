@@ -123,6 +123,8 @@ pub struct Resources {
 pub struct Processor {
     /// Its cores.
     pub n_cores: u32,
+    /// All memory of the machine, if that is known.
+    pub memory: Option<Bytes>,
     /// Operations of a core in a cycle, at most, by the kernel that multiplies a format.
     pub flops_per_cycle: fn(Operands) -> u32,
 }
@@ -220,15 +222,9 @@ impl Plan {
         for planned in &cases {
             check_context(&planned.case, &models[planned.model_idx].config)?;
         }
-        let probes = match axes.ceilings {
-            true => {
-                let operands = axes.dtypes.iter().map(|d| d.operands());
-                let kinds: Vec<ProbeKind> = ceilings(operands).collect();
-                probes(&kinds, &axes.n_threads, settings.device, resources)
-            }
-            false => Vec::new(),
-        };
-        Self::from_parts(models, cases, probes, settings, resources.free_memory)
+        let operands = axes.dtypes.iter().map(|d| d.operands());
+        let kinds: Vec<ProbeKind> = ceilings(operands).filter(|_| axes.ceilings).collect();
+        Self::with_probes(models, cases, (&kinds, &axes.n_threads), settings, resources)
     }
 
     /// A plan of probes alone: of those that the device has, or of the ones named in `only` where
@@ -257,8 +253,31 @@ impl Plan {
             });
         }
         kinds.retain(|kind| only.is_empty() || only.contains(&kind.kind_name()));
-        let probes = probes(&kinds, n_threads, settings.device, resources);
-        Self::from_parts(vec![], vec![], probes, settings, resources.free_memory)
+        Self::with_probes(vec![], vec![], (&kinds, n_threads), settings, resources)
+    }
+
+    /// A plan with probes of these kinds, as large as suits the machine, or as any has room for
+    /// where there is none for those.
+    fn with_probes(
+        models: Vec<ModelSpec>,
+        cases: Vec<PlannedCase>,
+        (kinds, n_threads): (&[ProbeKind], &[u32]),
+        settings: Settings,
+        resources: Resources,
+    ) -> Result<Self> {
+        let of = |resources: Resources| {
+            let probes = probes(kinds, n_threads, settings.device, resources);
+            let (models, cases) = (models.clone(), cases.clone());
+            Self::from_parts(models, cases, probes, settings, resources.free_memory)
+        };
+        let plan = of(resources)?;
+        let lacks_memory = |it: &PlannedProbe| {
+            it.skip != it.probe.obstacle(resources.capability, resources.n_devices)
+        };
+        match !plan.keeps_probes || plan.probes.iter().any(lacks_memory) {
+            true => of(Resources { processor: None, ..resources }),
+            false => Ok(plan),
+        }
     }
 
     /// A plan of models, cases and probes that belong together. Cases and probes that do not fit
@@ -387,7 +406,7 @@ fn probes(
     let sizes_of = |kind| match (kind, resources.processor) {
         (ProbeKind::Gemm { operands }, Some(processor)) => {
             let flops_per_s = processor.flops_per_s(operands, most_threads);
-            sizes.with_product_for(flops_per_s, resources.free_memory)
+            sizes.with_product_for(flops_per_s, processor.memory)
         }
         _ => sizes,
     };
@@ -814,9 +833,10 @@ mod tests {
             Operands::Int8 => 256,
             _ => 64,
         };
-        let sizes = |n_cores, n_threads: &[u32]| -> Vec<(Operands, u32)> {
-            let processor = Some(Processor { n_cores, flops_per_cycle });
-            let resources = Resources { processor, ..free(Some(Bytes(64 << 30))) };
+        let sizes = |n_cores, n_threads: &[u32], free_memory| -> Vec<(Operands, u32)> {
+            let memory = Some(Bytes(64 << 30));
+            let processor = Some(Processor { n_cores, memory, flops_per_cycle });
+            let resources = Resources { processor, ..free(free_memory) };
             let operands = [Operands::F32, Operands::Int8];
             let only = [ProbeName::Gemm];
             let plan = Plan::of_probes(&operands, &only, n_threads, settings(), resources);
@@ -827,11 +847,16 @@ mod tests {
             plan.unwrap().probes.iter().map(size).collect()
         };
         let (f32, int8) = (Operands::F32, Operands::Int8);
-        assert_eq!(sizes(2, &[1]), [(f32, 2048), (int8, 2048)]);
-        assert_eq!(sizes(2, &[1, 2]), [(f32, 2048), (int8, 4096), (f32, 2048), (int8, 4096)]);
-        assert_eq!(sizes(16, &[16]), [(f32, 4096), (int8, 8192)]);
+        assert_eq!(sizes(2, &[1], None), [(f32, 2048), (int8, 2048)]);
+        assert_eq!(sizes(2, &[1, 2], None), [(f32, 2048), (int8, 4096), (f32, 2048), (int8, 4096)]);
+        assert_eq!(sizes(16, &[16], None), [(f32, 4096), (int8, 8192)]);
         // More threads than cores do not more.
-        assert_eq!(sizes(2, &[16]), [(f32, 2048), (int8, 4096)]);
+        assert_eq!(sizes(2, &[16], None), [(f32, 2048), (int8, 4096)]);
+        // Where there is no room for them, they are as elsewhere.
+        let product = |size: u64| size * size * 4 * 5;
+        let all = product(4096) + product(8192);
+        assert_eq!(sizes(16, &[16], Some(Bytes(all))), [(f32, 4096), (int8, 8192)]);
+        assert_eq!(sizes(16, &[16], Some(Bytes(all - 1))), [(f32, 2048), (int8, 2048)]);
     }
 
     #[test]

@@ -232,11 +232,11 @@ const LARGE_GEMM_SIZES: [u32; 2] = [8192, 4096];
 /// What a pass of a larger product is expected to take at most.
 const LARGE_GEMM_S: f64 = 0.1;
 
-/// The part of the free memory that a larger product may hold.
+/// The part of all memory that a larger product may hold.
 const LARGE_GEMM_PART: u64 = 16;
 
-/// What is taken to be free where that is not known.
-const UNKNOWN_FREE: u64 = 16 << 30;
+/// What memory there is taken to be, or to be free on a device, where that is not known.
+const UNKNOWN_MEMORY: u64 = 16 << 30;
 
 /// The same on a device, and where it has little memory: a product of 8192 takes 1.4 ms at 800
 /// TFLOP/s, a hundred times what it takes to launch it and to learn that it is done.
@@ -263,7 +263,7 @@ impl ProbeSizes {
     /// 8 GiB and never less than four times its cache, so that a pass takes a millisecond or two.
     pub fn for_device(cache: Option<Bytes>, free: Option<Bytes>) -> Self {
         const GIB: u64 = 1 << 30;
-        let free = free.map_or(UNKNOWN_FREE, |free| free.0);
+        let free = free.map_or(UNKNOWN_MEMORY, |free| free.0);
         let least = cache.map_or(GIB, |cache| cache.0.saturating_mul(CACHE_MULTIPLE));
         let gemm_size = DEVICE_GEMM_SIZES.into_iter().find(|(least, _)| free >= *least);
         Self {
@@ -290,13 +290,13 @@ impl ProbeSizes {
     }
 
     /// With a product that fits a processor which is expected to do `flops_per_s` at most and has
-    /// `free` memory.
+    /// so much memory, used or not: what is free differs from run to run.
     #[must_use]
-    pub fn with_product_for(self, flops_per_s: f64, free: Option<Bytes>) -> Self {
-        let free = free.map_or(UNKNOWN_FREE, |free| free.0);
+    pub fn with_product_for(self, flops_per_s: f64, memory: Option<Bytes>) -> Self {
+        let memory = memory.map_or(UNKNOWN_MEMORY, |memory| memory.0);
         let fits = |size: &u32| {
             2.0 * f64::from(*size).powi(3) <= flops_per_s * LARGE_GEMM_S
-                && product_memory(*size).0 <= free / LARGE_GEMM_PART
+                && product_memory(*size).0 <= memory / LARGE_GEMM_PART
         };
         let large = LARGE_GEMM_SIZES.into_iter().find(fits);
         Self { gemm_size: large.unwrap_or(self.gemm_size), ..self }
@@ -456,9 +456,9 @@ mod tests {
 
     #[test]
     fn products_grow_with_what_the_processor_can_do() {
-        let of = |flops_per_s: f64, free_gib: Option<u64>| {
-            let free = free_gib.map(|gib| Bytes(gib << 30));
-            ProbeSizes::for_cache(None).with_product_for(flops_per_s, free).gemm_size
+        let of = |flops_per_s: f64, memory_gib: Option<u64>| {
+            let memory = memory_gib.map(|gib| Bytes(gib << 30));
+            ProbeSizes::for_cache(None).with_product_for(flops_per_s, memory).gemm_size
         };
         // 137 and 1100 billion operations, in a tenth of a second.
         for (flops_per_s, size) in [(0.0, 2048), (1.3e12, 2048), (1.4e12, 4096), (10e12, 4096)] {

@@ -14,6 +14,7 @@ use candle_core as candle;
 
 use crate::case::{DeviceSpec, Dtype};
 use crate::error::{Error, Result};
+use crate::kernels;
 use cuda::Gpu;
 
 pub use cuda::Events;
@@ -36,7 +37,10 @@ impl Device {
     pub fn open(spec: DeviceSpec) -> Result<Self> {
         let gpu = match spec {
             DeviceSpec::Cpu => None,
-            DeviceSpec::Cuda { ordinal } => Some(Gpu::open(ordinal, &spec.to_string())?),
+            DeviceSpec::Cuda { ordinal } => {
+                kernels::reserve_engine_settings();
+                Some(Gpu::open(ordinal, &spec.to_string())?)
+            }
         };
         let inner = gpu.as_ref().map_or(candle::Device::Cpu, Gpu::engine);
         Ok(Self { inner, gpu })

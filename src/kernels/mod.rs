@@ -24,4 +24,4 @@ pub(crate) static DEVICE_TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 pub use file_map::FileMap;
 pub use instructions::Instructions;
 pub use pool::Pool;
-pub use threads::Threads;
+pub use threads::{Threads, reserve_engine_settings};

@@ -89,16 +89,32 @@ fn pin_engine(cpus: &[u32]) -> Result<()> {
 /// Held while work runs on any pool.
 static ENGINE: Mutex<()> = Mutex::new(());
 
+/// What the engine reads on every call, and what it reads once.
+const SETTINGS: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
+
+/// Gives the engine's settings a place in the environment, before foreign code with threads of its
+/// own is started: from then on they are only replaced.
+pub fn reserve_engine_settings() {
+    if SETTINGS.iter().any(|name| std::env::var_os(name).is_none()) {
+        let _alone = ENGINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // What they mean without these settings, for whoever starts threads before work sets them.
+        let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
+        set_engine_threads(u32::try_from(n_threads).unwrap_or(1));
+    }
+}
+
 fn set_engine_threads(n_threads: u32) {
-    for (name, value) in [("RAYON_NUM_THREADS", n_threads), ("CANDLE_NUM_THREADS", 1)] {
+    for (name, value) in SETTINGS.into_iter().zip([n_threads, 1]) {
         let value = value.to_string();
         if std::env::var_os(name).is_some_and(|now| now == value.as_str()) {
             continue;
         }
         // SAFETY: changing the environment is unsound only while foreign code reads it without
-        // the standard library's lock. The one piece of foreign code in this process, the
-        // allocator, reads its options when the process starts; all else is Rust and takes that
-        // lock. Engine threads are idle here, since `ENGINE` is held until work is done.
+        // the standard library's lock. The allocator reads its options when the process starts.
+        // NVIDIA's driver and libraries may read theirs at any time, but before they have threads
+        // both names have a place (`reserve_engine_settings`), where glibc puts another text and
+        // frees nothing. All else is Rust and takes that lock. Engine threads are idle here, since
+        // `ENGINE` is held until work is done.
         unsafe { std::env::set_var(name, value) };
     }
 }

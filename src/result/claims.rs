@@ -142,7 +142,7 @@ pub(super) fn of_ceiling(ceiling: &CeilingFile, context: &Context) -> Option<Cla
             claims(&measured(typical), Some(operations), bytes, context)
         }
         None if crosses_the_link(&ceiling.probe) => {
-            let bytes = Err("a transfer crosses the link between host and device".into());
+            let bytes = Err("a transfer crosses the link between two memories".into());
             claims(&measured((UnitFile::BytesPerS, ceiling.bytes.0)), None, bytes, context)
         }
         None => {

@@ -30,6 +30,11 @@ pub fn available_memory() -> Option<Bytes> {
     memory().map(|memory| memory.available)
 }
 
+/// All memory of the machine, or of the control group that limits this process.
+pub fn total_memory() -> Option<Bytes> {
+    memory().map(|memory| memory.total)
+}
+
 /// All instances of the last-level cache, if the system tells.
 pub fn last_level_cache() -> Option<Bytes> {
     Machine::default().cache_totals().ok().map(|totals| totals.last_level_bytes)

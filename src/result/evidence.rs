@@ -136,7 +136,7 @@ pub struct CeilingFile {
     /// Dense operations of a pass.
     pub flops: Flops,
     /// Bytes that must cross between memory and processor in a pass, a written one once; or that a
-    /// transfer copies between host and device.
+    /// transfer copies between host and device, or between devices.
     pub bytes: Bytes,
     /// The clock that its times come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]

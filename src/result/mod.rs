@@ -35,7 +35,7 @@ pub use convert::{
 };
 pub use derive::interval as median_interval;
 pub use environment::{
-    available_memory, cores_first, environment, last_level_cache, physical_cores,
+    available_memory, cores_first, environment, last_level_cache, physical_cores, total_memory,
 };
 pub use file::ResultFile;
 pub use format::{FORMAT_VERSION, FormatVersion};
@@ -50,6 +50,7 @@ pub use read::{
     read_verified, verify_file,
 };
 pub use record::{Assembly, Entry, Record};
+pub use recount::check_probe_work;
 pub use schema::schema;
 pub use signature::{SigningKey, read_public_key};
 pub use store::{Destination, to_json};

@@ -85,7 +85,8 @@ fn of_gpu(gpu: Option<&GpuFile>, operands: Operands) -> Result<Factors, String> 
 
 /// Dense operations of a multiprocessor in a cycle, by its tensor cores, which no other unit of it
 /// exceeds. Sums in f16 are as fast as any, so where those in f32 are slower (GeForce) this is
-/// twice what a product of ours reaches. They follow from published peaks (the tests have them).
+/// twice what a product of ours reaches. They follow from
+/// published peaks (`docs/measurement.md`).
 fn tensor_flops_per_cycle(capability: (u32, u32), operands: Operands) -> Result<u32, String> {
     let of_f16 = match capability {
         (8, 0 | 7) => 2048,

@@ -18,6 +18,7 @@ use crate::result::file::*;
 use crate::result::format::FORMAT_VERSION;
 use crate::result::latency::Series;
 use crate::result::{claims, convert, derive, sha256_of};
+use crate::units::Bytes;
 
 type Outcome = Result<(), String>;
 
@@ -71,12 +72,17 @@ pub(super) fn check_work(file: &ResultFile) -> Outcome {
     })
 }
 
-fn check_probe_work(ceiling: &CeilingFile) -> Outcome {
+/// That a ceiling has the sizes of its probe, and the work that follows from them.
+///
+/// # Errors
+/// What does not agree.
+pub fn check_probe_work(ceiling: &CeilingFile) -> Outcome {
     let probe = convert::probe_of(ceiling)?;
     let is_gemm = matches!(probe.kind, ProbeKind::Gemm { .. });
     if ceiling.gemm_size.is_some() != is_gemm
         || ceiling.working_set_bytes.is_some() == is_gemm
-        || ceiling.gemm_size.is_some_and(|size| size > MAX_GEMM_SIZE)
+        || ceiling.gemm_size.is_some_and(|size| size == 0 || size > MAX_GEMM_SIZE)
+        || ceiling.working_set_bytes == Some(Bytes(0))
     {
         return Err("its sizes are not those of its probe".into());
     }

@@ -264,8 +264,12 @@ fn plan_of(assembly: &Assembly, cannot: &dyn Fn(String) -> Error) -> Result<Plan
             skip: skip(&case.id, &case.outcome, case.rounds.len()),
         });
     }
+    let settings = result::settings_of(&file.plan).map_err(cannot)?;
+    let device = Device::open(settings.device)?;
     let (mut probes, mut sizes_held) = (Vec::new(), HashMap::new());
     for ceiling in &file.ceilings {
+        let of = |problem| cannot(format!("ceiling {}: {problem}", ceiling.id));
+        result::check_probe_work(ceiling).map_err(of)?;
         let probe = result::probe_of(ceiling).map_err(cannot)?;
         let sizes = result::probe_sizes(ceiling);
         if *sizes_held.entry(probe.kind.holder()).or_insert(sizes) != sizes {
@@ -274,7 +278,8 @@ fn plan_of(assembly: &Assembly, cannot: &dyn Fn(String) -> Error) -> Result<Plan
                 ceiling.id
             )));
         }
-        let skip = skip(&ceiling.id, &ceiling.outcome, ceiling.rounds.len());
+        let skip = skip(&ceiling.id, &ceiling.outcome, ceiling.rounds.len())
+            .or_else(|| probe.obstacle(device.capability(), device.n_devices()));
         probes.push(PlannedProbe { probe, sizes, skip });
     }
     let n_threads = |planned: &PlannedProbe| planned.probe.n_threads;
@@ -283,8 +288,7 @@ fn plan_of(assembly: &Assembly, cannot: &dyn Fn(String) -> Error) -> Result<Plan
     if let Some(n) = all_threads.find(|n| *n == 0 || *n > MAX_THREADS) {
         return Err(cannot(format!("{n} threads cannot be asked for")));
     }
-    let settings = result::settings_of(&file.plan).map_err(cannot)?;
-    let free_memory = match Device::open(settings.device)?.free_bytes() {
+    let free_memory = match device.free_bytes() {
         None => result::available_memory(),
         Some(free) => Some(Bytes(free)),
     };

@@ -401,6 +401,10 @@ fn what_cannot_be_resumed_is_refused_in_plain_words() {
     line["entry"]["record"]["file"]["ceilings"] = serde_json::to_value(ceilings).unwrap();
     write(result::journal_line("", &line["entry"]).0.as_bytes());
     says(&sandbox, "--resume j.json", 2, "ceiling gemm/f32/cpu/t2 is not as large as another");
+    // A product of nothing.
+    line["entry"]["record"]["file"]["ceilings"][0]["gemm_size"] = 0.into();
+    write(result::journal_line("", &line["entry"]).0.as_bytes());
+    says(&sandbox, "--resume j.json", 2, "its sizes are not those of its probe");
     // Another machine.
     line["entry"]["record"]["file"]["environment"]["cpu"]["model"] = "other".into();
     write(result::journal_line("", &line["entry"]).0.as_bytes());

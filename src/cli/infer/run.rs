@@ -141,6 +141,7 @@ pub(super) fn resources(device: &Device) -> Resources {
             n_devices: 0,
             processor: Some(Processor {
                 n_cores: result::physical_cores(),
+                memory: result::total_memory(),
                 flops_per_cycle: workload::flops_per_cycle,
             }),
         },

@@ -35,15 +35,15 @@ impl PeerLink {
     /// by number, the first after the last.
     ///
     /// # Errors
-    /// [`Error::Engine`] if there is too little of it.
-    ///
-    /// # Panics
-    /// If there is no other device.
+    /// [`Error::Engine`] if there is too little of it, or no other device.
     pub fn new(context: &Context, n_bytes: usize) -> Result<Self> {
         const OPENING: &str = "opening the next device";
         let here = context.stream().context();
         let n_devices = CudaContext::device_count().map_err(Error::engine(OPENING))? as usize;
-        assert!(n_devices > 1, "there is a device to copy to");
+        if n_devices < 2 {
+            let problem = candle_core::Error::Msg("there is no other device".into());
+            return Err(Error::engine(OPENING)(problem));
+        }
         let next = (here.ordinal() + 1) % n_devices;
         let there = CudaContext::new(next).map_err(Error::engine(OPENING))?;
         let route = connect(here, &there).map_err(Error::engine(OPENING))?;
