@@ -76,29 +76,20 @@ impl DeviceProbes {
                 Ok((Box::new(probe), "cublaslt", is_new))
             }
             ProbeKind::Memory { access } => {
-                let is_new = self.memory.is_none();
-                if is_new {
-                    self.memory = Some(WalkMemory::new(context, sizes.working_set, seed)?);
-                }
-                let memory = self.memory.as_mut().expect("it was just put there");
+                let new = || WalkMemory::new(context, sizes.working_set, seed);
+                let (memory, is_new) = held(&mut self.memory, new)?;
                 let walk = DeviceWalk::new(context, memory, access, seed)?;
                 Ok((Box::new(walk), "cuda", is_new))
             }
             ProbeKind::PeerTransfer => {
-                let is_new = self.peer.is_none();
-                if is_new {
-                    self.peer = Some(PeerMemory::new(context, sizes.transfer, seed)?);
-                }
-                let memory = self.peer.as_mut().expect("it was just put there");
+                let new = || PeerMemory::new(context, sizes.transfer, seed);
+                let (memory, is_new) = held(&mut self.peer, new)?;
                 let kernel = memory.kernel();
                 Ok((Box::new(PeerTransfer::new(context, memory, seed)), kernel, is_new))
             }
             ProbeKind::Transfer { direction } => {
-                let is_new = self.transfers.is_none();
-                if is_new {
-                    self.transfers = Some(TransferMemory::new(context, sizes.transfer, seed)?);
-                }
-                let memory = self.transfers.as_mut().expect("it was just put there");
+                let new = || TransferMemory::new(context, sizes.transfer, seed);
+                let (memory, is_new) = held(&mut self.transfers, new)?;
                 let transfer = DeviceTransfer::new(context, memory, direction, seed);
                 Ok((Box::new(transfer), "cuda", is_new))
             }
@@ -117,6 +108,14 @@ impl DeviceProbes {
         if !kinds.contains(&ProbeKind::PeerTransfer) {
             self.peer = None;
         }
+    }
+}
+
+/// What is held, or made now, and whether it is new.
+fn held<T>(slot: &mut Option<T>, new: impl FnOnce() -> Result<T>) -> Result<(&mut T, bool)> {
+    match slot {
+        Some(held) => Ok((held, false)),
+        None => Ok((slot.insert(new()?), true)),
     }
 }
 

@@ -14,7 +14,6 @@ use crate::units::Bytes;
 pub(super) struct PeerMemory {
     link: PeerLink,
     stream: Stream,
-    n_words: usize,
 }
 
 impl PeerMemory {
@@ -24,7 +23,7 @@ impl PeerMemory {
         let link = PeerLink::new(context, n_words * 8)?;
         context.launch(&draw_words(link.source(), stream.key(), 0))?;
         context.synchronize()?;
-        Ok(Self { link, stream, n_words })
+        Ok(Self { link, stream })
     }
 
     /// How it is copied, as files have it.
@@ -67,11 +66,11 @@ impl Workload for PeerTransfer<'_> {
     }
 
     fn check(&mut self) -> Result<Check> {
-        let PeerMemory { link, stream, n_words } = &*self.memory;
-        let first = self.passes * N_SAMPLES;
+        let PeerMemory { link, stream } = &*self.memory;
+        let (first, n_words) = (self.passes * N_SAMPLES, link.source().n_bytes() as u32 / 8);
         let mut n_wrong = 0;
         for i in 0..N_SAMPLES {
-            let at = self.samples.below(first + i, *n_words as u32) as usize;
+            let at = self.samples.below(first + i, n_words) as usize;
             n_wrong += usize::from(link.target_word(at)? != word(*stream, at));
         }
         self.passes += 1;
