@@ -635,7 +635,27 @@ impl Error {
         E: std::error::Error + Send + Sync + 'static,
     {
         let operation = operation.into();
-        move |source| Error::Engine { operation, source: Box::new(source) }
+        move |source| {
+            let source: Box<dyn std::error::Error + Send + Sync> = Box::new(source);
+            let source = match source.downcast::<candle_core::Error>() {
+                Ok(error) => Box::new(without_backtrace(*error)),
+                Err(source) => source,
+            };
+            Error::Engine { operation, source }
+        }
+    }
+}
+
+/// The engine adds backtraces to what it says where `RUST_BACKTRACE` is set, and they would stand in
+/// the middle of a row's reason and in the result file.
+fn without_backtrace(error: candle_core::Error) -> candle_core::Error {
+    use candle_core::Error as Engine;
+    let inside = |inner: Box<Engine>| Box::new(without_backtrace(*inner));
+    match error {
+        Engine::WithBacktrace { inner, .. } => without_backtrace(*inner),
+        Engine::WithPath { inner, path } => Engine::WithPath { inner: inside(inner), path },
+        Engine::Context { inner, context } => Engine::Context { inner: inside(inner), context },
+        other => other,
     }
 }
 
@@ -652,5 +672,35 @@ fn quoted(names: &[String], last: &str) -> String {
     match names.split_last() {
         Some((end, start)) if !start.is_empty() => format!("{} {last} {end}", start.join(", ")),
         _ => names.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::backtrace::Backtrace;
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_the_engine_says_is_one_sentence() {
+        let traced = |problem: candle_core::Error| candle_core::Error::WithBacktrace {
+            inner: Box::new(problem),
+            backtrace: Box::new(Backtrace::force_capture()),
+        };
+        let problem = || candle_core::Error::Msg("the block is odd".into());
+        assert!(traced(problem()).to_string().contains('\n'), "else nothing is tested");
+        let path = || traced(traced(problem()).with_path("w.safetensors"));
+        for (problem, wanted) in [
+            (problem(), "the block is odd"),
+            (traced(problem()), "the block is odd"),
+            (traced(traced(problem())), "the block is odd"),
+            (path(), "path: \"w.safetensors\" the block is odd"),
+        ] {
+            let error = Error::engine("quantising weights")(problem);
+            assert_eq!(error.source().unwrap().to_string(), wanted);
+        }
+        let other = Error::engine("opening")(std::io::Error::other("the lid is stuck"));
+        assert_eq!(other.source().unwrap().to_string(), "the lid is stuck");
     }
 }
