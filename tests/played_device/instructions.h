@@ -175,22 +175,23 @@ static inline H half_at(uint32_t w, int i) {
     return as<H>((uint16_t)(w >> 16 * i));
 }
 
-#define PAIR2(n, e)                                                                 \
-    template <class H>                                                              \
-    static inline uint32_t pair_##n(uint32_t a, uint32_t b, uint32_t c = 0) {       \
-        uint32_t r = 0;                                                             \
-        (void)c;                                                                    \
-        for (int i = 0; i < 2; i++) {                                               \
-            float x = half_at<H>(a, i), y = half_at<H>(b, i), z = half_at<H>(c, i); \
-            (void)z;                                                                \
-            r |= (uint32_t)as<uint16_t>((H)(float)(e)) << 16 * i;                   \
-        }                                                                           \
-        return r;                                                                   \
-    }
-PAIR2(add, x + y)
-PAIR2(sub, x - y)
-PAIR2(mul, x* y)
-PAIR2(fma, (double)x* y + z)
+template <class H>
+static inline uint32_t pair_of(float low, float high) {
+    return as<uint16_t>((H)low) | (uint32_t)as<uint16_t>((H)high) << 16;
+}
+
+template <class H>
+static inline uint32_t pair_add(uint32_t a, uint32_t b) {
+    return pair_of<H>((float)half_at<H>(a, 0) + (float)half_at<H>(b, 0),
+                      (float)half_at<H>(a, 1) + (float)half_at<H>(b, 1));
+}
+
+template <class H>
+static inline uint32_t pair_mul(uint32_t a, uint32_t b) {
+    return pair_of<H>((float)half_at<H>(a, 0) * (float)half_at<H>(b, 0),
+                      (float)half_at<H>(a, 1) * (float)half_at<H>(b, 1));
+}
+
 template <class T>
 static inline T wrap_add(T a, T b) {
     typedef std::make_unsigned_t<T> U;
@@ -292,26 +293,6 @@ static inline T shr_(T a, uint32_t n) {
     return (T)(a >> n);
 }
 
-static inline uint32_t shf_l_wrap(uint32_t a, uint32_t b, uint32_t n) {
-    n &= 31;
-    return n ? b << n | a >> (32 - n) : b;
-}
-
-static inline uint32_t shf_r_wrap(uint32_t a, uint32_t b, uint32_t n) {
-    n &= 31;
-    return n ? b << (32 - n) | a >> n : a;
-}
-
-static inline uint32_t shf_l_clamp(uint32_t a, uint32_t b, uint32_t n) {
-    if (n >= 32) return a;
-    return shf_l_wrap(a, b, n);
-}
-
-static inline uint32_t shf_r_clamp(uint32_t a, uint32_t b, uint32_t n) {
-    if (n >= 32) return b;
-    return shf_r_wrap(a, b, n);
-}
-
 template <class T>
 static inline T bfi_(T a, T b, uint32_t pos, uint32_t len) {
     pos &= 255;
@@ -323,20 +304,6 @@ static inline T bfi_(T a, T b, uint32_t pos, uint32_t len) {
     return b;
 }
 
-template <class T>
-static inline T bfe_(T a, uint32_t pos, uint32_t len) {
-    pos &= 255;
-    len &= 255;
-    uint32_t n = 8 * sizeof(T);
-    if (len == 0 || pos >= n) return std::is_signed<T>::value && len && a < 0 ? -1 : 0;
-    T v = a >> pos;
-    if (len >= n - pos) return v;
-    T mask = ((T)1 << len) - 1;
-    bool s = std::is_signed<T>::value && (v >> (len - 1) & 1);
-    v &= mask;
-    return s ? v | ~mask : v;
-}
-
 static inline uint32_t prmt_(uint32_t a, uint32_t b, uint32_t s) {
     uint64_t w = (uint64_t)b << 32 | a;
     uint32_t r = 0;
@@ -346,13 +313,6 @@ static inline uint32_t prmt_(uint32_t a, uint32_t b, uint32_t s) {
         if (k & 8) v = v & 0x80 ? 0xff : 0;
         r |= (uint32_t)v << 8 * i;
     }
-    return r;
-}
-
-static inline uint32_t lop3_(uint32_t a, uint32_t b, uint32_t c, uint32_t t) {
-    uint32_t r = 0;
-    for (int i = 0; i < 8; i++)
-        if (t >> i & 1) r |= (i & 4 ? a : ~a) & (i & 2 ? b : ~b) & (i & 1 ? c : ~c);
     return r;
 }
 
@@ -371,18 +331,6 @@ static inline uint32_t clz_(T a) {
     uint32_t n = 0;
     for (int i = 8 * sizeof(T) - 1; i >= 0 && !(a >> i & 1); i--) n++;
     return n;
-}
-
-template <class T>
-static inline uint32_t popc_(T a) {
-    return __builtin_popcountll(a);
-}
-
-template <class T>
-static inline T brev_(T a) {
-    T r = 0;
-    for (unsigned i = 0; i < 8 * sizeof(T); i++) r |= (a >> i & 1) << (8 * sizeof(T) - 1 - i);
-    return r;
 }
 
 template <class T>
@@ -410,21 +358,6 @@ static inline T sqrt_(T a) {
     return (T)std::sqrt(a);
 }
 
-template <class T>
-static inline T sin_(T a) {
-    return std::sin(a);
-}
-
-template <class T>
-static inline T cos_(T a) {
-    return std::cos(a);
-}
-
-template <class T>
-static inline T tanh_(T a) {
-    return (T)std::tanh((float)a);
-}
-
 #define CMP(n, ordered, e)                         \
     template <class T>                             \
     static inline bool cmp_##n(T x, T y) {         \
@@ -437,37 +370,14 @@ CMP(eq, true, x == y)
 CMP(ne, true, x != y)
 CMP(lt, true, x < y)
 CMP(le, true, x <= y)
-CMP(gt, true, x > y) CMP(ge, true, x >= y) CMP(equ, false, x == y) CMP(neu, false, x != y)
-    CMP(ltu, false, x < y) CMP(leu, false, x <= y) CMP(gtu, false, x > y)
-        CMP(geu, false, x >= y) template <class T>
-        static inline bool cmp_lo(T x, T y) {
-    return x < y;
-}
-
-template <class T>
-static inline bool cmp_ls(T x, T y) {
-    return x <= y;
-}
-
-template <class T>
-static inline bool cmp_hi(T x, T y) {
-    return x > y;
-}
-
-template <class T>
-static inline bool cmp_hs(T x, T y) {
-    return x >= y;
-}
-
-template <class T>
-static inline bool cmp_num(T x, T y) {
-    return x == x && y == y;
-}
-
-template <class T>
-static inline bool cmp_nan(T x, T y) {
-    return x != x || y != y;
-}
+CMP(gt, true, x > y)
+CMP(ge, true, x >= y)
+CMP(equ, false, x == y)
+CMP(neu, false, x != y)
+CMP(ltu, false, x < y)
+CMP(leu, false, x <= y)
+CMP(gtu, false, x > y)
+CMP(geu, false, x >= y)
 
 template <class To, class From, int R, bool sat>
 static inline To cvt(From v) {
@@ -521,36 +431,11 @@ static inline To cvt(From v) {
     }
 }
 
-#define ATOM(n, e)                              \
-    template <class T>                          \
-    static inline T atom_##n(uint64_t a, T v) { \
-        T o = at<T>(a);                         \
-        at<T>(a) = (T)(e);                      \
-        return o;                               \
-    }
-ATOM(add, o + v)
-ATOM(min, (v < o ? v : o))
-ATOM(max, (o < v ? v : o))
-ATOM(exch, v)
 template <class T>
-static inline T atom_and(uint64_t a, T v) {
-    T o = at<T>(a);
-    at<T>(a) = o & v;
-    return o;
-}
-
-template <class T>
-static inline T atom_or(uint64_t a, T v) {
-    T o = at<T>(a);
-    at<T>(a) = o | v;
-    return o;
-}
-
-template <class T>
-static inline T atom_cas(uint64_t a, T c, T v) {
-    T o = at<T>(a);
-    if (o == c) at<T>(a) = v;
-    return o;
+static inline T atom_add(uint64_t address, T v) {
+    T before = at<T>(address);
+    at<T>(address) = (T)(before + v);
+    return before;
 }
 
 static inline uint32_t other(uint32_t v, uint32_t lane) {
@@ -589,20 +474,6 @@ static inline uint32_t shfl_idx(uint32_t v, uint32_t b, uint32_t c, bool& p) {
     p = j <= hi;
     return other(v, p ? j : lane());
 }
-
-static inline uint32_t ballot(bool v) {
-    uint32_t w = v;
-    show(&w, 1);
-    wait_for_warp();
-    uint32_t r = 0;
-    for (int i = 0; i < 32; i++) r |= (shown_by(i)[0] & 1) << i;
-    wait_for_warp();
-    return r;
-}
-
-static inline uint32_t vote_ballot(bool v) { return ballot(v); }
-static inline bool vote_any(bool v) { return ballot(v) != 0; }
-static inline bool vote_all(bool v) { return ballot(v) == 0xffffffffu; }
 
 // Four lanes hold a row of 8 halves, two each; eight lanes name the rows of a matrix. Section
 // "Warp-level matrix load instruction: ldmatrix".

@@ -29,10 +29,10 @@ FLOATS = ("f16", "bf16", "f32", "f64")
 ROUNDINGS = ("rn", "rz", "rm", "rp", "rni", "rzi", "rmi", "rpi")
 SPACES = ("global", "shared", "local", "param", "const")
 # Instructions for which threads wait for each other.
-WAITING = ("bar", "barrier", "shfl", "vote", "mma", "ldmatrix")
+WAITING = ("bar", "barrier", "shfl", "mma", "ldmatrix")
 # Nothing comes out of order here.
 WITHOUT_EFFECT = ("membar", "fence", "prefetch", "prefetchu", "discard", "nanosleep")
-OF_ONE = ("ex2", "lg2", "rcp", "rsqrt", "sqrt", "sin", "cos", "tanh", "clz", "popc", "brev")
+OF_ONE = ("ex2", "lg2", "rcp", "rsqrt", "sqrt", "clz")
 
 # Modifiers that are acted on, or that change nothing here. What is not among them is refused.
 MODIFIERS = {
@@ -43,12 +43,11 @@ MODIFIERS = {
     # Of arithmetic. Numbers below the normal ones are kept, whatever `ftz` says.
     "lo", "hi", "wide", "cc", "sat", "approx", "full", "ftz", "to", "NaN",
     # Of jumps and what threads do together.
-    "uni", "sync", "aligned", "warp", "async", "commit_group", "wait_group", "bfly", "down", "up", "idx", "any",
-    "all", "ballot", "m8n8", "m16n8k16", "x1", "x2", "x4", "trans", "row", "col",
-    "l", "r", "wrap", "clamp", "add", "min", "max", "exch", "cas", "and", "or", "xor",
+    "uni", "sync", "aligned", "warp", "async", "commit_group", "wait_group", "bfly", "down", "up", "idx",
+    "m8n8", "m16n8k16", "x1", "x2", "x4", "trans", "row", "col",
+    "add", "and", "or", "xor",
     # Of comparisons.
-    "eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "ls", "hs", "num",
-    "nan",
+    "eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", 
 }  # fmt: skip
 
 SPECIAL = {
@@ -337,6 +336,7 @@ class Function:
             return self.put(of[0], f"saturated({result})" if "sat" in modifiers else result)
         assert "sat" not in modifiers, "saturated integers"
         if ptx.endswith("x2"):
+            assert name in ("add", "mul"), "pairs"
             return self.put(of[0], f"pair_{name}<{ptx[:-2]}>({', '.join(values)})")
         if name == "div":
             return self.put(of[0], f"idiv<{c}>({values[0]}, {values[1]})")
@@ -457,17 +457,8 @@ class Function:
         sign, magnitude = (self.value(operand, types[-1]) for operand in of[1:])
         return self.put(of[0], f"({c_type(types[-1])})std::copysign({magnitude}, {sign})")
 
-    def words(self, name, of):
-        return self.put(of[0], f"{name}({', '.join(self.value(v, 'b32') for v in of[1:])})")
-
     def do_prmt(self, _, __, of):
-        return self.words("prmt_", of)
-
-    def do_lop3(self, _, __, of):
-        return self.words("lop3_", of)
-
-    def do_shf(self, modifiers, _, of):
-        return self.words(f"shf_{modifiers[0]}_{modifiers[1]}", of)
+        return self.put(of[0], f"prmt_({', '.join(self.value(v, 'b32') for v in of[1:])})")
 
     def do_dp4a(self, _, types, of):
         a, b = (self.value(operand, "b32") for operand in of[1:3])
@@ -478,11 +469,6 @@ class Function:
         a, b = (self.value(operand, types[-1]) for operand in of[1:3])
         place, n = (self.value(operand, "u32") for operand in of[3:])
         return self.put(of[0], f"bfi_<{c_type(types[-1])}>({a}, {b}, {place}, {n})")
-
-    def do_bfe(self, _, types, of):
-        place, n = (self.value(operand, "u32") for operand in of[2:])
-        value = self.value(of[1], types[-1])
-        return self.put(of[0], f"bfe_<{c_type(types[-1])}>({value}, {place}, {n})")
 
     def do_bar(self, modifiers, _, of):
         assert "sync" in modifiers, "a barrier that nobody waits for"
@@ -500,18 +486,12 @@ class Function:
         found = f"uint32_t word = shfl_{modifiers[1]}({value}, {by}, {clamp}, is_inside);"
         return f"{{ bool is_inside; {found} {' '.join(puts)} }}"
 
-    def do_vote(self, modifiers, _, of):
-        return self.put(of[0], f"vote_{modifiers[1]}({self.value(of[1], 'pred')})")
-
     def do_atom(self, modifiers, types, of):
-        how = next(m for m in modifiers if m in ("add", "min", "max", "exch", "cas", "and", "or"))
-        assert not types[-1].endswith("x2"), "pairs"
-        values = ", ".join(self.value(operand, types[-1]) for operand in of[2:])
+        assert "add" in modifiers and not types[-1].endswith("x2"), "what is done at once"
         address = self.address(of[1], space_of(modifiers))
-        return self.put(of[0], f"atom_{how}<{c_type(types[-1])}>({address}, {values})")
-
-    def do_red(self, modifiers, types, of):
-        return self.do_atom(modifiers, types, ["_", *of])
+        return self.put(
+            of[0], f"atom_add<{c_type(types[-1])}>({address}, {self.value(of[2], types[-1])})"
+        )
 
     def do_cp(self, modifiers, _, of):
         assert modifiers[0] == "async", "a copy"

@@ -131,57 +131,34 @@ mod tests {
     use crate::probe::{Direction, Probe};
     use crate::units::Bytes;
 
-    /// A product that is not made is found out, in every format, and one that is made is not.
+    /// A probe that multiplies or copies nothing is found out, and one that does its work is not.
     #[test]
-    fn products_are_checked() {
+    fn products_and_transfers_are_checked() {
         let spec = DeviceSpec::Cuda { ordinal: 0 };
         let Some((device, _turn)) = Device::for_test(spec) else { return };
         let mut probes = DeviceProbes::new(&device).unwrap().unwrap();
-        let sizes = ProbeSizes { gemm_size: 256, ..ProbeSizes::for_device(None, None) };
-        for (_, operands) in Operands::NAMES {
-            let kind = ProbeKind::Gemm { operands };
-            let probe = Probe { kind, device: spec, n_threads: 1 };
-            if let Some(obstacle) = probe.obstacle(device.capability(), device.n_devices()) {
-                use std::io::Write;
-                let _ = writeln!(std::io::stderr(), "skipped {}: {obstacle}", probe.id());
-                continue;
-            }
-            let (mut product, kernel, _) = probes.workload(kind, sizes, 1).unwrap();
-            assert_eq!(kernel, "cublaslt");
-            for multiplies in [false, true, false, true] {
-                product.reset().unwrap();
-                if multiplies {
-                    product.iterate().unwrap();
-                }
-                let check = product.check().unwrap();
-                assert_eq!(check.passed().is_ok(), multiplies, "{}: {check:?}", probe.id());
-            }
-        }
-    }
-
-    /// A transfer that copies nothing is found out, and one that copies is not.
-    #[test]
-    fn transfers_are_checked() {
-        let spec = DeviceSpec::Cuda { ordinal: 0 };
-        let Some((device, _turn)) = Device::for_test(spec) else { return };
-        let mut probes = DeviceProbes::new(&device).unwrap().unwrap();
-        let sizes = ProbeSizes { transfer: Bytes(1 << 20), ..ProbeSizes::for_device(None, None) };
+        let sizes = ProbeSizes {
+            gemm_size: 256,
+            transfer: Bytes(1 << 20),
+            ..ProbeSizes::for_device(None, None)
+        };
+        let products = Operands::NAMES.map(|(_, operands)| ProbeKind::Gemm { operands });
         let transfers = Direction::ALL.map(|direction| ProbeKind::Transfer { direction });
-        for kind in [&transfers[..], &[ProbeKind::PeerTransfer]].concat() {
+        for kind in [&products[..], &transfers[..], &[ProbeKind::PeerTransfer]].concat() {
             let probe = Probe { kind, device: spec, n_threads: 1 };
             if let Some(obstacle) = probe.obstacle(device.capability(), device.n_devices()) {
                 use std::io::Write;
                 let _ = writeln!(std::io::stderr(), "skipped {}: {obstacle}", probe.id());
                 continue;
             }
-            let (mut transfer, kernel, _) = probes.workload(kind, sizes, 1).unwrap();
-            assert!(kernel.starts_with("cuda"), "{kernel}");
-            for copies in [false, true, false, true] {
-                transfer.reset().unwrap();
-                if copies {
-                    transfer.iterate().unwrap();
+            let (mut workload, kernel, _) = probes.workload(kind, sizes, 1).unwrap();
+            assert!(kernel.starts_with("cu"), "{kernel}");
+            for works in [false, true, false, true] {
+                workload.reset().unwrap();
+                if works {
+                    workload.iterate().unwrap();
                 }
-                assert_eq!(transfer.check().unwrap().passed().is_ok(), copies, "{}", probe.id());
+                assert_eq!(workload.check().unwrap().passed().is_ok(), works, "{}", probe.id());
             }
         }
     }
